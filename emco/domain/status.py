@@ -1,0 +1,98 @@
+"""How far each unit and each of its objects has come, and how EMCO's status JSON is folded from it."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Phase(StrEnum):
+    """Where one unit is on its way."""
+
+    PENDING = "Pending"
+    APPLYING = "Applying"
+    APPLIED = "Applied"
+    READY = "Ready"
+    RETRYING = "Retrying"
+    FAILED = "Failed"
+    REMOVING = "Removing"
+    REMOVED = "Removed"
+
+
+class Deployed(StrEnum):
+    """EMCO's `deployedStatus` of one object."""
+
+    PENDING = "Pending"
+    APPLIED = "Applied"
+    FAILED = "Failed"
+    RETRYING = "Retrying"
+    DELETED = "Deleted"
+
+
+class Ready(StrEnum):
+    """EMCO's `readyStatus` of one object."""
+
+    READY = "Ready"
+    NOT_READY = "NotReady"
+    NOT_PRESENT = "NotPresent"
+    UNKNOWN = "Unknown"
+
+
+class _Row(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class ObjectKey(_Row):
+    """One Kubernetes object on one cluster; an empty namespace means cluster-scoped."""
+
+    api_version: str
+    kind: str
+    namespace: str = ""
+    name: str
+
+    @property
+    def group(self) -> str:
+        """`apps` of `apps/v1`; empty for the core group."""
+        return self.api_version.rpartition("/")[0]
+
+    @property
+    def version(self) -> str:
+        """`v1` of `apps/v1`."""
+        return self.api_version.rpartition("/")[2]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.namespace}/{self.name}".replace(" /", " ")
+
+
+class ObjectStatus(_Row):
+    """What is known of one object of a unit."""
+
+    key: ObjectKey
+    deployed: Deployed = Deployed.PENDING
+    ready: Ready = Ready.NOT_PRESENT
+    message: str = ""
+    observed: dict[str, Any] | None = Field(
+        default=None, description="The live object as last seen, without secret data"
+    )
+
+
+class UnitRow(_Row):
+    """What is known of one app on one cluster (`provider+cluster`)."""
+
+    app: str
+    cluster: str
+    phase: Phase = Phase.PENDING
+    since: datetime
+    message: str = ""
+    plan: str = ""
+    objects: tuple[ObjectStatus, ...] = ()
+
+
+class Footprint(_Row):
+    """What one unit may have left on a cluster; written before the first object is applied."""
+
+    app: str
+    cluster: str
+    namespace: str
+    objects: tuple[ObjectKey, ...] = ()
