@@ -112,7 +112,10 @@ _INSTANTIATED_ALREADY = "DeploymentIntentGroup has already been instantiated"
 _REFUSALS: Final[Mapping[tuple[State, Verb], str]] = {
     (State.INSTANTIATED, Verb.APPROVE): _INSTANTIATED_ALREADY + "{name}",
     (State.INSTANTIATED, Verb.INSTANTIATE): _INSTANTIATED_ALREADY + "{name}",
-    (State.CREATED, Verb.INSTANTIATE): "DeploymentIntentGroup must be Approved before instantiating{name}",
+    (
+        State.CREATED,
+        Verb.INSTANTIATE,
+    ): "DeploymentIntentGroup must be Approved before instantiating{name}",
     (State.CREATED, Verb.TERMINATE): "DeploymentIntentGroup is not instantiated :{name}",
     (State.APPROVED, Verb.TERMINATE): "DeploymentIntentGroup is not instantiated :{name}",
     (State.TERMINATED, Verb.TERMINATE): "DeploymentIntentGroup is not instantiated :{name}",

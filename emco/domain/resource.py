@@ -205,9 +205,7 @@ class Ref(str, Generic[R]):
     target: type[Resource]
 
     @classmethod
-    def __get_pydantic_core_schema__(
-        cls, source: Any, handler: GetCoreSchemaHandler
-    ) -> CoreSchema:
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         (target,) = get_args(source)
 
         def bind(value: str) -> "Ref[Any]":
@@ -306,5 +304,3 @@ def all_kinds() -> list[type[Resource]]:
 def kind_named(name: str) -> type[Resource]:
     """The kind with that name; KeyError if there is none."""
     return {k.kind: k for k in all_kinds()}[name]
-
-

@@ -50,9 +50,7 @@ class Deployment(
         description="Used as the Helm release name of every app", examples=["boutique"]
     )
     logical_cloud: Ref[LogicalCloud] = Field(examples=["edge-cloud"])
-    override_values: list[OverrideValues] = Field(
-        description="Required, as in EMCO; `[]` for none"
-    )
+    override_values: list[OverrideValues] = Field(description="Required, as in EMCO; `[]` for none")
 
 
 class GroupIntent(

@@ -24,9 +24,7 @@ class CloudUser(Body):
     type: str = Field(default="certificate", max_length=128)
 
 
-class LogicalCloud(
-    Resource, plural="logical-clouds", parent=Project, noun="Logical Cloud"
-):
+class LogicalCloud(Resource, plural="logical-clouds", parent=Project, noun="Logical Cloud"):
     """A group of clusters that a project's deployments may use, with a namespace of its own.
 
     Level "0" (admin) uses the clusters' own credentials; level "1" issues users, roles and quotas.
@@ -113,4 +111,3 @@ class LogicalCloudKv(
 def cloud_namespace(cloud: LogicalCloud) -> str:
     """The namespace of a cloud's deployments on its clusters."""
     return cloud.namespace or "default"
-
