@@ -1,0 +1,73 @@
+"""From inputs and rendered charts to a plan: which charts to render, and what comes of them.
+
+Both steps are pure, so that the same snapshot and the same renderings always give the same plan.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from emco.domain.plan.manifests import key_of
+from emco.domain.plan.model import (
+    AppInput,
+    Capabilities,
+    Plan,
+    Rendered,
+    Snapshot,
+    UnitPlan,
+    digest_of,
+)
+
+Placed = Mapping[str, Mapping[str, str]]
+"""App to cluster to the reason why it was chosen."""
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """One call of the renderer; clusters with equal capabilities share it."""
+
+    app: AppInput
+    capabilities: Capabilities
+
+    @property
+    def key(self) -> str:
+        """Equal for renderings that must give the same objects."""
+        return digest_of([self.app.model_dump(), self.capabilities.digest])
+
+
+def renderings(
+    snapshot: Snapshot, placed: Placed, capabilities: Mapping[str, Capabilities]
+) -> dict[str, Rendering]:
+    """The distinct renderings that a plan needs, by key. `capabilities` is by cluster name."""
+    wanted = [
+        Rendering(app, capabilities[cluster])
+        for app in snapshot.apps
+        for cluster in placed[app.name]
+    ]
+    return {rendering.key: rendering for rendering in wanted}
+
+
+def compile_plan(
+    snapshot: Snapshot,
+    placed: Placed,
+    capabilities: Mapping[str, Capabilities],
+    rendered: Mapping[str, tuple[str, Rendered]],
+) -> Plan:
+    """The plan. `rendered` maps a rendering's key to its manifest's digest and marked objects."""
+    units = []
+    for app in snapshot.apps:
+        for cluster, reason in placed[app.name].items():
+            digest, objects = rendered[Rendering(app, capabilities[cluster]).key]
+            keys = tuple(key_of(item) for item in objects.resources)
+            units.append(
+                UnitPlan(
+                    app=app.name, cluster=cluster, manifest=digest, objects=keys, reason=reason
+                )
+            )
+    return Plan(
+        deployment=snapshot.deployment,
+        release=snapshot.release,
+        namespace=snapshot.namespace,
+        namespace_labels=snapshot.namespace_labels,
+        cloud=snapshot.cloud,
+        units=tuple(sorted(units, key=lambda u: (u.cluster, u.app))),
+    )
