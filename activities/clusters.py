@@ -1,0 +1,421 @@
+"""The only file that talks to Kubernetes: one client per member cluster, and errors in our words.
+
+Everything is read and written as plain JSON. Writes are server-side applies under the field
+manager `emco`, never forced: a field that somebody else owns is a conflict that names it.
+"""
+
+import asyncio
+import json
+import ssl
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Final, Self
+
+import aiohttp
+import yaml
+from kubernetes.aio import client as k8s
+from kubernetes.aio import config as k8s_config
+
+from emco.domain.errors import Conflict, EmcoError, Forbidden, Invalid, NotFound, Unavailable
+from emco.domain.plan.model import Capabilities, Manifest
+from emco.domain.status import ObjectKey
+
+FIELD_MANAGER: Final = "emco"
+CONNECTIONS_PER_CLUSTER: Final = 16
+REQUEST_SECONDS: Final = 30
+CONNECT_SECONDS: Final = 5
+WATCH_SECONDS: Final = 300
+
+_METADATA_ONLY: Final = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+_METADATA_LIST: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+_DISCOVERY: Final = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+
+
+class NotReady(EmcoError):
+    """The cluster answers but is not there yet: a namespace still terminating, a kind still unknown."""
+
+    status = 503
+    retryable = True
+
+
+class Gone(EmcoError):
+    """A watch's resource version is too old; list again."""
+
+    status = 410
+
+
+@dataclass(frozen=True)
+class ApiResource:
+    """Where objects of one kind are served."""
+
+    api_version: str
+    kind: str
+    plural: str
+    namespaced: bool
+    verbs: frozenset[str]
+
+    def path(self, namespace: str = "", name: str = "") -> str:
+        """The URL path of a list, or of one object."""
+        root = (
+            f"/apis/{self.api_version}" if "/" in self.api_version else f"/api/{self.api_version}"
+        )
+        middle = f"/namespaces/{namespace}" if self.namespaced and namespace else ""
+        return f"{root}{middle}/{self.plural}" + (f"/{name}" if name else "")
+
+
+@dataclass(frozen=True)
+class WatchEvent:
+    """One change: ADDED, MODIFIED, DELETED or BOOKMARK, and the object."""
+
+    type: str
+    item: Manifest
+
+
+class Cluster:
+    """A connection to one member cluster. Use as an async context manager, or `close` it."""
+
+    def __init__(self, name: str, api: k8s.ApiClient) -> None:
+        self.name = name
+        self._api = api
+        self._resources: dict[tuple[str, str], ApiResource] = {}
+        self._discovering = asyncio.Lock()
+
+    @classmethod
+    async def connect(cls, name: str, kubeconfig: bytes) -> Self:
+        """A client for the current context. Opens no connection yet.
+
+        The client library wants certificates as files: they live in a private folder for as long
+        as it takes to load them. Raises `Invalid` when the kubeconfig cannot be used.
+        """
+        with tempfile.TemporaryDirectory(prefix="emco-") as private:
+            configuration = k8s.Configuration()
+            try:
+                await k8s_config.load_kube_config_from_dict(
+                    yaml.safe_load(kubeconfig),
+                    client_configuration=configuration,
+                    temp_file_path=private,
+                )
+                configuration.connection_pool_maxsize = CONNECTIONS_PER_CLUSTER
+                configuration.retries = 0
+                return cls(name, k8s.ApiClient(configuration))
+            except (
+                k8s_config.ConfigException,
+                yaml.YAMLError,
+                ssl.SSLError,
+                ValueError,
+                TypeError,
+            ) as e:
+                raise Invalid(
+                    f"The kubeconfig of the cluster {name} cannot be used",
+                    f"{type(e).__name__}; register the cluster again with a kubeconfig whose "
+                    "certificates are embedded",
+                ) from None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._api.close()
+
+    # -- what the cluster is --------------------------------------------------------------------
+
+    async def capabilities(self) -> Capabilities:
+        """Kubernetes version and every served `group/version` and `group/version/Kind`."""
+        version = await self._json("GET", "/version")
+        await self._discover()
+        served = sorted({r.api_version for r in self._resources.values()})
+        kinds = sorted(f"{r.api_version}/{r.kind}" for r in self._resources.values())
+        return Capabilities(kube_version=str(version["gitVersion"]), api_versions=(*served, *kinds))
+
+    async def resource(self, api_version: str, kind: str) -> ApiResource:
+        """Where a kind is served. Unknown kinds are looked up once more, then `NotReady`."""
+        for attempt in range(2):
+            if not self._resources or attempt:
+                await self._discover()
+            if (found := self._resources.get((api_version, kind))) is not None:
+                return found
+        raise NotReady(
+            f"The cluster {self.name} does not serve {api_version} {kind}",
+            "install the custom resource definition it belongs to, or remove the object",
+        )
+
+    async def namespaced_kinds(self) -> list[ApiResource]:
+        """Every namespaced kind that can be listed and deleted."""
+        await self._discover()
+        return [
+            r for r in self._resources.values() if r.namespaced and {"list", "delete"} <= r.verbs
+        ]
+
+    async def _discover(self) -> None:
+        async with self._discovering:
+            found: dict[tuple[str, str], ApiResource] = {}
+            for root in ("/api", "/apis"):
+                listing = await self._json("GET", root, accept=_DISCOVERY)
+                for group in listing["items"]:
+                    group_name = group["metadata"].get("name", "")
+                    for version in group["versions"]:
+                        prefix = f"{group_name}/" if group_name else ""
+                        api_version = prefix + version["version"]
+                        for r in version.get("resources", []):
+                            kind = r["responseKind"]["kind"]
+                            found[api_version, kind] = ApiResource(
+                                api_version,
+                                kind,
+                                r["resource"],
+                                r["scope"] == "Namespaced",
+                                frozenset(r["verbs"]),
+                            )
+            self._resources = found
+
+    # -- objects --------------------------------------------------------------------------------
+
+    async def locate(self, key: ObjectKey, namespace: str) -> tuple[ApiResource, ObjectKey]:
+        """The key with its namespace filled in: `namespace` where the chart left it out."""
+        resource = await self.resource(key.api_version, key.kind)
+        where = (key.namespace or namespace) if resource.namespaced else ""
+        return resource, key.model_copy(update={"namespace": where})
+
+    async def get(self, key: ObjectKey, *, metadata_only: bool = False) -> Manifest | None:
+        """One object, or None. With `metadata_only` just its metadata."""
+        resource = await self.resource(key.api_version, key.kind)
+        try:
+            return await self._json(
+                "GET",
+                resource.path(key.namespace, key.name),
+                accept=_METADATA_ONLY if metadata_only else "application/json",
+            )
+        except NotFound:
+            return None
+
+    async def apply(self, key: ObjectKey, item: Manifest) -> Manifest:
+        """Server-side apply; the live object. A second call with the same object changes nothing."""
+        resource = await self.resource(key.api_version, key.kind)
+        if resource.namespaced:
+            item = {**item, "metadata": {**item["metadata"], "namespace": key.namespace}}
+        return await self._json(
+            "PATCH",
+            resource.path(key.namespace, key.name),
+            query={"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"},
+            body=item,
+            content_type="application/apply-patch+yaml",
+            subject=key,
+        )
+
+    async def create(self, key: ObjectKey, item: Manifest) -> Manifest:
+        """Create; `Conflict` when it is there already."""
+        resource = await self.resource(key.api_version, key.kind)
+        return await self._json(
+            "POST",
+            resource.path(key.namespace),
+            query={"fieldManager": FIELD_MANAGER},
+            body=item,
+            subject=key,
+        )
+
+    async def delete(self, key: ObjectKey, *, uid: str) -> None:
+        """Delete exactly the object with that uid, its dependents first. Gone already is success."""
+        resource = await self.resource(key.api_version, key.kind)
+        try:
+            await self._json(
+                "DELETE",
+                resource.path(key.namespace, key.name),
+                body={"propagationPolicy": "Foreground", "preconditions": {"uid": uid}},
+                subject=key,
+            )
+        except (NotFound, Conflict):
+            # Conflict: another object has taken the name since; that one is not ours to delete.
+            return
+
+    async def list_metadata(
+        self, resource: ApiResource, namespace: str, *, selector: str = "", limit: int = 0
+    ) -> list[Manifest]:
+        """The metadata of all objects of one kind in a namespace; at most `limit` when given."""
+        query = {"labelSelector": selector} if selector else {}
+        if limit:
+            query["limit"] = str(limit)
+        listing = await self._json(
+            "GET", resource.path(namespace), query=query, accept=_METADATA_LIST
+        )
+        return list(listing.get("items") or [])
+
+    async def list_objects(
+        self, resource: ApiResource, namespace: str, *, selector: str = "", field: str = ""
+    ) -> tuple[list[Manifest], str]:
+        """All objects of one kind in a namespace, and the resource version to watch from."""
+        listing = await self._json(
+            "GET", resource.path(namespace), query=_selection(selector, field)
+        )
+        typed = {"apiVersion": resource.api_version, "kind": resource.kind}
+        items = [{**typed, **item} for item in listing.get("items") or []]
+        return items, str(listing["metadata"]["resourceVersion"])
+
+    async def watch(
+        self,
+        resource: ApiResource,
+        namespace: str,
+        version: str,
+        *,
+        selector: str = "",
+        field: str = "",
+    ) -> AsyncIterator[WatchEvent]:
+        """Changes after `version`, until the server ends the stream. `Gone` when it is too old."""
+        query = {
+            **_selection(selector, field),
+            "watch": "true",
+            "resourceVersion": version,
+            "allowWatchBookmarks": "true",
+            "timeoutSeconds": str(WATCH_SECONDS),
+        }
+        path = resource.path(namespace)
+        async with self._request("GET", path, query=query, seconds=None) as response:
+            while line := await response.content.readline():
+                event = json.loads(line)
+                if event["type"] == "ERROR":
+                    if event["object"].get("code") == 410:
+                        raise Gone("The watch must start over")
+                    raise Unavailable(
+                        f"The cluster {self.name} ended a watch", event["object"].get("message", "")
+                    )
+                yield WatchEvent(event["type"], event["object"])
+
+    # -- HTTP -----------------------------------------------------------------------------------
+
+    async def _json(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Any = None,
+        accept: str = "application/json",
+        content_type: str = "application/json",
+        subject: ObjectKey | None = None,
+    ) -> Manifest:
+        async with self._request(
+            method,
+            path,
+            query=query,
+            body=body,
+            accept=accept,
+            content_type=content_type,
+            subject=subject,
+        ) as response:
+            answer: Manifest = json.loads(await response.read())
+            return answer
+
+    @asynccontextmanager
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Any = None,
+        accept: str = "application/json",
+        content_type: str = "application/json",
+        seconds: float | None = REQUEST_SECONDS,
+        subject: ObjectKey | None = None,
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        request = await self._api.param_serialize(
+            method,
+            path,
+            query_params=list((query or {}).items()),
+            header_params={"Accept": accept, "Content-Type": content_type},
+            body=body,
+            auth_settings=["BearerToken"],
+        )
+        timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=CONNECT_SECONDS)
+        try:
+            answer = await self._api.call_api(*request, _request_timeout=timeout)
+            response: aiohttp.ClientResponse = answer.response
+            try:
+                if response.status >= 300:
+                    raise self._refusal(response.status, await response.read(), subject)
+                yield response
+            finally:
+                response.close() if seconds is None else response.release()
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise Unavailable(
+                f"The cluster {self.name} does not answer",
+                f"{type(error).__name__}; is it running and reachable from here?",
+            ) from None
+
+    def _refusal(self, code: int, body: bytes, subject: ObjectKey | None) -> EmcoError:
+        try:
+            status = json.loads(body)
+        except ValueError:
+            status = {}
+        text = status.get("message") or f"HTTP {code}"
+        where = f"on {self.name}" + (f", {subject}" if subject else "")
+        causes = (status.get("details") or {}).get("causes") or []
+        if code == 404:
+            return NotFound(f"Not found {where}", text)
+        if code == 409 and (
+            fields := [c for c in causes if c.get("reason") == "FieldManagerConflict"]
+        ):
+            owned = "; ".join(f"{c.get('field')}: {c.get('message')}" for c in fields)
+            return Conflict(
+                f"Somebody else owns fields {where}",
+                f"{owned}. Drop the field from the chart, or let its owner give it up",
+            )
+        if code == 409:
+            return Conflict(f"Conflict {where}", text)
+        if code in (401, 403):
+            if any(c.get("reason") == "NamespaceTerminating" for c in causes):
+                return NotReady(f"The namespace is still being deleted {where}", text)
+            return Forbidden(f"Not allowed {where}", text)
+        if code in (408, 429) or code >= 500:
+            return Unavailable(f"The cluster {self.name} is too busy or broken", text)
+        return Invalid(f"The API server refuses the object {where}", text)
+
+
+def _selection(selector: str, field: str) -> dict[str, str]:
+    found = {"labelSelector": selector, "fieldSelector": field}
+    return {key: value for key, value in found.items() if value}
+
+
+class Clusters:
+    """The clients of all member clusters, made when first used and remade when a kubeconfig changes."""
+
+    def __init__(self, kubeconfig: Callable[[str], tuple[str, bytes]]) -> None:
+        """`kubeconfig` gives (digest, content) for a `provider+cluster`; it may block."""
+        self._kubeconfig = kubeconfig
+        self._open: dict[str, tuple[str, Cluster]] = {}
+        self._checked: dict[str, float] = {}
+        self._connecting = asyncio.Lock()
+
+    async def get(self, name: str) -> Cluster:
+        """The client of one cluster. `NotFound` when it is not registered."""
+        if time.monotonic() - self._checked.get(name, float("-inf")) < RECHECK_SECONDS:
+            return self._open[name][1]
+        async with self._connecting:
+            digest, content = await asyncio.to_thread(self._kubeconfig, name)
+            known = self._open.get(name)
+            if known is None or known[0] != digest:
+                self._open[name] = digest, await Cluster.connect(name, content)
+            self._checked[name] = time.monotonic()
+            return self._open[name][1]
+
+    async def close(self) -> None:
+        """Close every client."""
+        for _, cluster in self._open.values():
+            await cluster.close()
+        self._open.clear()
+        self._checked.clear()
+
+
+RECHECK_SECONDS: Final = 5.0
+"""How long a changed kubeconfig may go unnoticed."""
