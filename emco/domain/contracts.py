@@ -38,6 +38,8 @@ class BeginRequest(Message):
     deployment: str
     verb: Verb
     operation: str
+    adopt: bool = False
+    """No other run of the deployment's workflow is open: whatever was under way is taken over."""
 
 
 class Begun(Message):

@@ -1,0 +1,76 @@
+"""Every timeout and retry policy of the house, by name. A literal one elsewhere is a mistake.
+
+Refused work is never retried: activities mark it non-retryable. What is left is a cluster or a
+database that does not answer, and those are tried again until they do, ever more slowly.
+"""
+
+from datetime import timedelta
+from typing import Final, TypedDict
+
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+
+
+class _Activity(TypedDict, total=False):
+    """What a policy may set; the summary belongs to the call."""
+
+    start_to_close_timeout: timedelta
+    heartbeat_timeout: timedelta
+    cancellation_type: workflow.ActivityCancellationType
+    retry_policy: RetryPolicy
+
+
+class _Child(TypedDict):
+    cancellation_type: workflow.ChildWorkflowCancellationType
+    parent_close_policy: workflow.ParentClosePolicy
+
+
+_PATIENT: Final = RetryPolicy(
+    initial_interval=timedelta(seconds=1),
+    backoff_coefficient=2,
+    maximum_interval=timedelta(minutes=1),
+)
+
+BOOKKEEPING: Final = workflow.LocalActivityConfig(
+    start_to_close_timeout=timedelta(seconds=30),
+    schedule_to_close_timeout=timedelta(days=1),
+    retry_policy=_PATIENT,
+)
+"""Short reads and writes of our own store; survives a database that is away for a day."""
+
+PLAN: Final = _Activity(
+    start_to_close_timeout=timedelta(minutes=15),
+    heartbeat_timeout=timedelta(seconds=10),
+    retry_policy=_PATIENT,
+)
+"""Rendering every chart."""
+
+MUTATE: Final = _Activity(
+    start_to_close_timeout=timedelta(minutes=15),
+    heartbeat_timeout=timedelta(seconds=10),
+    cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+    retry_policy=_PATIENT,
+)
+"""Anything that changes a cluster. Cancelling waits until the change has stopped."""
+
+WAIT: Final = _Activity(
+    start_to_close_timeout=timedelta(hours=24),
+    heartbeat_timeout=timedelta(seconds=10),
+    retry_policy=_PATIENT,
+)
+"""Waiting for objects to become ready: as long as it takes, and cancelled within seconds."""
+
+CHILD: Final = _Child(
+    cancellation_type=workflow.ChildWorkflowCancellationType.WAIT_CANCELLATION_COMPLETED,
+    parent_close_policy=workflow.ParentClosePolicy.REQUEST_CANCEL,
+)
+"""One cluster's part. It is asked to stop, never killed, and its parent waits for that."""
+
+CLUSTERS_AT_ONCE: Final = 100
+"""Unfinished children of one deployment; more of them starve each other."""
+
+UNITS_AT_ONCE: Final = 8
+"""Apps of one cluster that are changed at the same time; waiting ones do not count."""
+
+UNCLAIMED: Final = timedelta(minutes=1)
+"""How long a deployment's workflow stays open when nobody asks anything of it."""
