@@ -291,6 +291,17 @@ class Cluster:
                     )
                 yield WatchEvent(event["type"], event["object"])
 
+    async def until_deleted(self, key: ObjectKey, uid: str) -> None:
+        """Return when the object with that uid is gone, or when the watch for it ends; then look again."""
+        resource = await self.resource(key.api_version, key.kind)
+        field = f"metadata.name={key.name}"
+        items, version = await self.list_objects(resource, key.namespace, field=field)
+        if not any(item["metadata"]["uid"] == uid for item in items):
+            return
+        async for event in self.watch(resource, key.namespace, version, field=field):
+            if event.type == "DELETED" and event.item["metadata"]["uid"] == uid:
+                return
+
     # -- HTTP -----------------------------------------------------------------------------------
 
     async def _json(

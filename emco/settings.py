@@ -48,7 +48,9 @@ class Settings(BaseSettings):
     max_json_depth: int = 64
 
     log_level: str = "INFO"
-    log_format: str = Field("auto", description="`json`, `console`, or `auto`: console on a terminal")
+    log_format: str = Field(
+        "auto", description="`json`, `console`, or `auto`: console on a terminal"
+    )
 
     @cached_property
     def database(self) -> str:

@@ -7,7 +7,9 @@ workflows replay what was written by older code.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from enum import StrEnum
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 from temporalio import activity
@@ -105,7 +107,28 @@ class UnitResult(Message):
     note: str = ""
 
 
-class Records(ABC):
+class Group(ABC):
+    """Base of a group: an implementation serves under the names that its contract gives."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        for name, method in list(vars(cls).items()):
+            for contract in cls.__mro__[1:]:
+                definition = getattr(vars(contract).get(name), _DEFINITION, None)
+                if definition is not None and not hasattr(method, _DEFINITION):
+                    activity.defn(name=definition.name)(method)
+
+    def activities(self) -> list[Callable[..., Any]]:
+        """The bound activities of this group, for a worker."""
+        methods = (getattr(self, name) for name in dir(type(self)) if not name.startswith("_"))
+        return [m for m in methods if hasattr(m, _DEFINITION)]
+
+
+_DEFINITION = "__temporal_activity_definition"
+"""Where `activity.defn` leaves its mark."""
+
+
+class Records(Group):
     """The store's word on what was asked and how it ended."""
 
     @activity.defn(name="records.begin")
@@ -119,7 +142,7 @@ class Records(ABC):
         """Record the end. A second call, or one for an operation that was superseded, changes nothing."""
 
 
-class Planning(ABC):
+class Planning(Group):
     """From what is stored to what will be on the clusters."""
 
     @activity.defn(name="planning.plan")
@@ -138,7 +161,7 @@ class Planning(ABC):
         """The apps of one cluster: of the plan, or of the footprint when `plan` is empty. Reads only."""
 
 
-class Units(ABC):
+class Units(Group):
     """One app on one cluster."""
 
     @activity.defn(name="units.apply")

@@ -121,6 +121,12 @@ _REFUSALS: Final[Mapping[tuple[State, Verb], str]] = {
     (State.TERMINATED, Verb.TERMINATE): "DeploymentIntentGroup is not instantiated :{name}",
 }
 
+_ADOPTED: Final[Mapping[Verb, State]] = {
+    Verb.APPROVE: State.APPROVED,
+    Verb.INSTANTIATE: State.INSTANTIATED,
+    Verb.TERMINATE: State.TERMINATED,
+}
+
 _NEXT_STEP: Final[Mapping[State, str]] = {
     State.CREATED: "approve it first",
     State.APPROVED: "instantiate it first",
@@ -129,43 +135,53 @@ _NEXT_STEP: Final[Mapping[State, str]] = {
 }
 
 
-def after(life: Lifecycle, verb: Verb, name: str) -> State:
+def after(life: Lifecycle, verb: Verb, name: str, *, adopt: bool = False) -> State:
     """The state that `verb` leads to; `IllegalTransition` with EMCO's text where it may not run.
 
-    A terminate that failed or was interrupted may be asked for again, and a terminate may
-    overtake a running instantiate; otherwise one operation runs at a time.
+    A terminate may overtake a running instantiate, and one that failed may be asked for again;
+    otherwise one operation runs at a time. With `adopt` nobody is carrying out the recorded
+    operation any more (its workflow was ended by force), so the same verb may take it over.
     """
     if verb is Verb.TERMINATE and life.progress is Progress.TERMINATE_FAILED:
         return State.TERMINATED
+    if adopt and life.is_live:
+        return _ADOPTED[verb]
     if (state := _NEXT.get((life.state, verb))) is None:
         raise IllegalTransition(
             _REFUSALS[life.state, verb].format(name=name),
             f"its state is {life.state}; {_NEXT_STEP[life.state]}",
         )
-    if life.progress is Progress.TERMINATING or life.progress is Progress.TERMINATE_FAILED:
+    if life.progress in (Progress.TERMINATING, Progress.TERMINATE_FAILED):
         raise IllegalTransition(
             f"DeploymentIntentGroup has not completed terminating: {name}",
-            f"its progress is {life.progress}; wait until it is Terminated"
-            + (" or terminate it again" if life.progress is Progress.TERMINATE_FAILED else ""),
+            f"its progress is {life.progress}; wait until it is Terminated, or terminate it again "
+            "if that failed",
         )
     return state
 
 
-def accept(life: Lifecycle, verb: Verb, name: str, *, operation: str, now: datetime) -> Lifecycle:
+def accept(
+    life: Lifecycle,
+    verb: Verb,
+    name: str,
+    *,
+    now: datetime,
+    operation: str = "",
+    adopt: bool = False,
+) -> Lifecycle:
     """The record after `verb` was accepted, or `IllegalTransition`. Approve starts no operation."""
-    state = after(life, verb, name)
+    state = after(life, verb, name, adopt=adopt)
+    actions = life.actions
+    if state is not life.state:
+        revision = 1 if verb is Verb.INSTANTIATE else 0
+        actions += (Action(state=state, instance=operation, time=now, revision=revision),)
     if verb is Verb.APPROVE:
-        if life.state is State.APPROVED:
-            return life
-        return life.model_copy(update={"actions": (*life.actions, Action(state=state, time=now))})
-    revision = 1 if verb is Verb.INSTANTIATE else 0
-    action = Action(state=state, instance=operation, time=now, revision=revision)
-    context = operation if verb is Verb.INSTANTIATE else life.status_context_id
-    again = life.state is state
+        return life.model_copy(update={"actions": actions})
+    is_new = verb is Verb.INSTANTIATE and not (adopt and life.is_live)
     return life.model_copy(
         update={
-            "actions": life.actions if again else (*life.actions, action),
-            "status_context_id": context,
+            "actions": actions,
+            "status_context_id": operation if is_new else life.status_context_id,
             "progress": BEGUN[verb],
             "operation": operation,
             "message": "",

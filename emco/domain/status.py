@@ -89,6 +89,10 @@ class UnitRow(_Row):
     objects: tuple[ObjectStatus, ...] = ()
 
 
+NAMESPACE_CLAIM = ""
+"""The `app` of the footprint that stands for the use of the namespace itself, one per cluster."""
+
+
 class Footprint(_Row):
     """What one unit may have left on a cluster; written before the first object is applied."""
 

@@ -1,0 +1,58 @@
+"""What was asked of a deployment and how it ended, written to the store in one transaction each."""
+
+import asyncio
+from datetime import UTC, datetime
+
+from emco.store.store import Store
+
+from activities.failures import translated
+from emco.domain import lifecycle
+from emco.domain.contracts import BeginRequest, Begun, EndRequest, Records
+from emco.domain.lifecycle import Lifecycle
+from emco.domain.names import deployment_address
+from emco.domain.resource import Address
+
+
+class StoredRecords(Records):
+    """Idempotent by operation id: an operation begins once and ends once."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def begin(self, request: BeginRequest) -> Begun:
+        """See `Records.begin`."""
+        with translated():
+            return await asyncio.to_thread(self._begin, request)
+
+    async def end(self, request: EndRequest) -> None:
+        """See `Records.end`."""
+        with translated():
+            await asyncio.to_thread(self._end, request)
+
+    def _begin(self, request: BeginRequest) -> Begun:
+        deployment = deployment_address(request.deployment)
+
+        def accept(life: Lifecycle) -> Lifecycle:
+            if life.operation == request.operation:
+                return life
+            return lifecycle.accept(
+                life,
+                request.verb,
+                deployment.name,
+                operation=request.operation,
+                now=datetime.now(UTC),
+                adopt=request.adopt,
+            )
+
+        life = self._store.change_lifecycle(deployment, accept)
+        return Begun(operation=life.operation, status_context_id=life.status_context_id)
+
+    def _end(self, request: EndRequest) -> None:
+        deployment: Address = deployment_address(request.deployment)
+
+        def close(life: Lifecycle) -> Lifecycle:
+            if life.operation != request.operation:
+                return life
+            return lifecycle.ended(life, request.verb, failure=request.failure)
+
+        self._store.change_lifecycle(deployment, close)

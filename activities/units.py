@@ -1,0 +1,239 @@
+"""One app on one cluster: apply it, wait for it, remove it, and leave the namespace behind tidy.
+
+Nothing that is not marked as this deployment's is ever changed or deleted. Each step writes the
+status projection as it goes, so that status and explain never have to ask a cluster.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Final
+
+from emco.store.store import Store
+
+from activities.clusters import Cluster, Clusters, Gone, NotReady
+from activities.failures import translated
+from activities.heartbeat import heartbeating
+from activities.namespaces import Namespaces
+from activities.planning import StoredPlanning, cluster_address
+from activities.progress import Progress
+from activities.watches import Watches
+from emco.domain import health
+from emco.domain.contracts import ClusterRef, UnitRef, UnitResult, Units
+from emco.domain.errors import Conflict, Invalid
+from emco.domain.names import deployment_address
+from emco.domain.plan import manifests
+from emco.domain.plan.model import Manifest, Plan, Rendered
+from emco.domain.status import NAMESPACE_CLAIM, Deployed, Footprint, ObjectKey, Phase
+
+
+class ClusterUnits(Units):
+    """Units on member clusters, by server-side apply."""
+
+    def __init__(
+        self, store: Store, clusters: Clusters, planning: StoredPlanning, watches: Watches
+    ) -> None:
+        self._store, self._clusters = store, clusters
+        self._planning, self._watches = planning, watches
+        self._namespaces = Namespaces(store)
+
+    # -- apply ----------------------------------------------------------------------------------
+
+    async def apply(self, unit: UnitRef) -> UnitResult:
+        """See `Units.apply`. Refused before the first change when an object is somebody else's."""
+        with translated():
+            async with heartbeating():
+                plan, rendered = await asyncio.to_thread(self._load, unit)
+                progress = Progress(
+                    self._store, unit, [manifests.key_of(o) for o in rendered.resources]
+                )
+                async with progress.recording():
+                    await progress.phase(Phase.APPLYING)
+                    cluster = await self._clusters.get(unit.cluster)
+                    await self._namespaces.ensure(cluster, plan)
+                    await self._apply_definitions(cluster, rendered.crds)
+                    for item in rendered.resources:
+                        await self._apply_one(cluster, item, plan, unit)
+                        progress.applied(manifests.key_of(item))
+                    await progress.phase(Phase.APPLIED)
+                return UnitResult(
+                    objects=len(rendered.resources),
+                    note=f"{len(rendered.resources)} objects applied",
+                )
+
+    def _load(self, unit: UnitRef) -> tuple[Plan, Rendered]:
+        plan = self._planning.load(unit.plan)
+        digest = plan.unit(unit.cluster, unit.app).manifest
+        return plan, Rendered.model_validate_json(self._store.blob(digest))
+
+    async def _apply_one(
+        self, cluster: Cluster, item: Manifest, plan: Plan, unit: UnitRef
+    ) -> Manifest:
+        _, key = await cluster.locate(manifests.key_of(item), plan.namespace)
+        live = await cluster.get(key, metadata_only=True)
+        if live is not None and not _is_ours(live, unit):
+            raise Conflict(
+                f"{key} on {unit.cluster} is there already and belongs to {_owner(live)}",
+                f"the app {unit.app} renders an object of that name; rename one of the two, or "
+                "delete the other one",
+            )
+        return await cluster.apply(key, item)
+
+    async def _apply_definitions(self, cluster: Cluster, definitions: Iterable[Manifest]) -> None:
+        """CRDs come first and are never changed once there, as with Helm."""
+        for item in definitions:
+            key = manifests.key_of(item)
+            live = await cluster.get(key)
+            if live is None:
+                live = await cluster.apply(key, item)
+            if not health.assess(live).is_ready:
+                resource = await cluster.resource(key.api_version, key.kind)
+                async with self._watches.on(cluster, resource, "", "") as watch:
+                    await watch.until(lambda name=key.name: _is_ready(watch.get(name)))  # type: ignore[misc]
+
+    # -- ready ----------------------------------------------------------------------------------
+
+    async def ready(self, unit: UnitRef) -> UnitResult:
+        """See `Units.ready`. Fails when an object says that it never will be."""
+        with translated():
+            async with heartbeating():
+                plan, rendered = await asyncio.to_thread(self._load, unit)
+                keys = [manifests.key_of(o) for o in rendered.resources]
+                progress = Progress(self._store, unit, keys, deployed=Deployed.APPLIED)
+                async with progress.recording():
+                    await progress.phase(Phase.APPLIED)
+                    cluster = await self._clusters.get(unit.cluster)
+                    for key in keys:
+                        if key.kind in health.SETTLED_KINDS:
+                            progress.settled(key)
+                    waiting = [k for k in keys if k.kind not in health.SETTLED_KINDS]
+                    await asyncio.gather(
+                        *(self._until_ready(cluster, k, plan, unit, progress) for k in waiting)
+                    )
+                    await progress.phase(Phase.READY)
+                return UnitResult(objects=len(keys), note=f"{len(keys)} objects ready")
+
+    async def _until_ready(
+        self, cluster: Cluster, key: ObjectKey, plan: Plan, unit: UnitRef, progress: Progress
+    ) -> None:
+        resource, located = await cluster.locate(key, plan.namespace)
+        selector = f"{manifests.DEPLOYMENT_LABEL}={manifests.short_hash(unit.deployment)}"
+        async with self._watches.on(cluster, resource, located.namespace, selector) as watch:
+            last: health.Health | None = None
+
+            def decided() -> bool:
+                nonlocal last
+                live = watch.get(key.name)
+                verdict = health.assess(live) if live else None
+                if verdict != last:
+                    last = verdict
+                    progress.seen(key, live, verdict)
+                return verdict is not None and verdict.verdict in _FINAL
+
+            await watch.until(decided)
+            if last is not None and last.verdict is health.Verdict.FAILED:
+                raise Invalid(
+                    f"{located} on {unit.cluster} failed: {last.reason}",
+                    last.message or "look at the object's status and events",
+                )
+
+    # -- remove ---------------------------------------------------------------------------------
+
+    async def remove(self, unit: UnitRef) -> UnitResult:
+        """See `Units.remove`. Objects without our mark and those to be kept are left and counted."""
+        with translated():
+            async with heartbeating():
+                deployment = deployment_address(unit.deployment)
+                left = await asyncio.to_thread(self._footprint, unit)
+                progress = Progress(self._store, unit, [k for one in left for k in one.objects])
+                async with progress.recording():
+                    await progress.phase(Phase.REMOVING)
+                    kept: list[str] = []
+                    for one in left:
+                        cluster = await self._clusters.get(unit.cluster)
+                        kept += await self._remove_all(cluster, one, unit)
+                    await asyncio.to_thread(self._store.release, deployment, unit.cluster, unit.app)
+                    await asyncio.to_thread(
+                        self._store.drop_unit, deployment, unit.cluster, unit.app
+                    )
+                note = f"kept: {', '.join(kept)}" if kept else "all objects removed"
+                return UnitResult(
+                    objects=sum(len(one.objects) for one in left) - len(kept), note=note
+                )
+
+    def _footprint(self, unit: UnitRef) -> list[Footprint]:
+        return [
+            one
+            for one in self._store.footprint(deployment_address(unit.deployment))
+            if (one.cluster, one.app) == (unit.cluster, unit.app)
+        ]
+
+    async def _remove_all(self, cluster: Cluster, one: Footprint, unit: UnitRef) -> list[str]:
+        kept: list[str] = []
+        doomed: list[tuple[ObjectKey, str]] = []
+        for found in reversed(one.objects):
+            try:
+                _, key = await cluster.locate(found, one.namespace)
+            except NotReady:
+                continue  # its kind is not served any more, so no object of it can be there
+            live = await cluster.get(key, metadata_only=True)
+            if live is None or not _is_ours(live, unit):
+                continue
+            if manifests.is_kept(live):
+                kept.append(str(key))
+                continue
+            uid = live["metadata"]["uid"]
+            await cluster.delete(key, uid=uid)
+            doomed.append((key, uid))
+        await asyncio.gather(*(self._until_gone(cluster, key, uid) for key, uid in doomed))
+        return kept
+
+    async def _until_gone(self, cluster: Cluster, key: ObjectKey, uid: str) -> None:
+        while (live := await cluster.get(key, metadata_only=True)) is not None:
+            if live["metadata"]["uid"] != uid:
+                return
+            with suppress(Gone):
+                await cluster.until_deleted(key, uid)
+
+    async def release(self, cluster: ClusterRef) -> UnitResult:
+        """See `Units.release`. The claim on the namespace goes last, so a retry finds it again."""
+        with translated():
+            async with heartbeating():
+                deployment = deployment_address(cluster.deployment)
+                left = await asyncio.to_thread(self._store.footprint, deployment)
+                notes: list[str] = []
+                for claim in left:
+                    if (claim.cluster, claim.app) == (cluster.cluster, NAMESPACE_CLAIM):
+                        connection = await self._clusters.get(cluster.cluster)
+                        at = cluster_address(cluster.cluster)
+                        notes.append(
+                            await self._namespaces.release(
+                                connection, deployment, at, claim.namespace
+                            )
+                        )
+                await asyncio.to_thread(
+                    self._store.release, deployment, cluster.cluster, NAMESPACE_CLAIM
+                )
+                return UnitResult(note="; ".join(notes))
+
+
+_FINAL: Final = frozenset({health.Verdict.CURRENT, health.Verdict.FAILED})
+
+
+def _is_ready(live: Manifest | None) -> bool:
+    return live is not None and health.assess(live).is_ready
+
+
+def _is_ours(live: Manifest, unit: UnitRef) -> bool:
+    labels = live["metadata"].get("labels") or {}
+    return (labels.get(manifests.DEPLOYMENT_LABEL), labels.get(manifests.APP_LABEL)) == (
+        manifests.short_hash(unit.deployment),
+        manifests.label_value(unit.app),
+    )
+
+
+def _owner(live: Manifest) -> str:
+    metadata = live["metadata"]
+    path = (metadata.get("annotations") or {}).get(manifests.PATH_ANNOTATION)
+    app = (metadata.get("labels") or {}).get(manifests.APP_LABEL)
+    return f"the app {app} of the deployment {path}" if path else "somebody else"

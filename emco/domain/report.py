@@ -1,0 +1,371 @@
+"""EMCO's status JSON and `explain`, folded from the lifecycle record and the units: pure functions.
+
+Members that would be empty are left out, as EMCO's clients know it. Two things are told
+differently on purpose: a deployment whose units are not known yet is `NotReady` (EMCO calls it
+`Ready`), and without any query `deployedStatus` comes along with EMCO's older `status`.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Final
+
+from pydantic import BaseModel, ConfigDict
+
+from emco.domain.errors import Invalid
+from emco.domain.lifecycle import Action, Lifecycle, Progress, State
+from emco.domain.status import Deployed, ObjectStatus, Phase, Ready, UnitRow
+
+Json = dict[str, Any]
+
+_LABEL_VALUE: Final = re.compile(r"([A-Za-z0-9][-A-Za-z0-9_.]{0,61})?[A-Za-z0-9]")
+_OBJECT_NAME: Final = re.compile(r"[-A-Za-z0-9_.:]{1,253}")
+
+
+class Connectivity(StrEnum):
+    """Whether a cluster answers; the words are EMCO's."""
+
+    UNKNOWN = "Unknown"
+    AVAILABLE = "Available"
+    RETRYING = "Retrying"
+
+
+class Shown(StrEnum):
+    """Which of the two questions is asked of every object: is it applied, is it ready."""
+
+    DEPLOYED = "deployed"
+    READY = "ready"
+
+
+class Output(StrEnum):
+    """How much is told."""
+
+    SUMMARY = "summary"
+    ALL = "all"
+    DETAIL = "detail"
+
+
+class Lists(StrEnum):
+    """A plain list instead of the full status."""
+
+    APPS = "apps"
+    CLUSTERS = "clusters"
+    RESOURCES = "resources"
+
+
+class Question(BaseModel):
+    """A status query, understood. `legacy` answers with the member names of the `type` parameter."""
+
+    model_config = ConfigDict(frozen=True)
+
+    shown: Shown = Shown.DEPLOYED
+    legacy: bool = False
+    asked: bool = True
+    output: Output = Output.ALL
+    lists: Lists | None = None
+    instance: str = ""
+    apps: frozenset[str] = frozenset()
+    clusters: frozenset[str] = frozenset()
+    resources: frozenset[str] = frozenset()
+
+
+def question(query: Mapping[str, Sequence[str]], *, cloud: bool = False) -> Question:
+    """Read the query parameters of a status call; `Invalid` with EMCO's text for a wrong one.
+
+    `cloud` reads them as for a logical cloud: no `app`, `apps` and `type`; `ready` by default.
+    """
+    known = {} if cloud else {"type": query.get("type"), "apps": query.get("apps")}
+    kind = _one_of(known.get("type"), ("rsync", "cluster"), "type")
+    status = _one_of(query.get("status"), tuple(Shown), "status")
+    output = _one_of(query.get("output"), tuple(Output), "output") or Output.ALL
+    instance = query.get("instance")
+    if instance is not None and not instance[-1]:
+        raise Invalid("Invalid query instance", "instance must not be empty")
+    shown = Shown.READY if kind == "cluster" or (cloud and not status) else Shown.DEPLOYED
+    given = {Lists.APPS: known.get("apps"), **{k: query.get(k) for k in list(Lists)[1:]}}
+    return Question(
+        shown=Shown(status) if status else shown,
+        legacy=not status and not cloud,
+        asked=bool(status or kind or cloud),
+        output=Output(output),
+        lists=next((k for k, v in given.items() if v is not None), None),
+        instance=instance[-1] if instance else "",
+        apps=frozenset() if cloud else _labels(query.get("app", ()), "app"),
+        clusters=_clusters(query.get("cluster", ())),
+        resources=_labels(query.get("resource", ()), "resources", pattern=_OBJECT_NAME),
+    )
+
+
+def _one_of(given: Sequence[str] | None, allowed: Sequence[str], name: str) -> str:
+    if given is None:
+        return ""
+    if given[-1] not in allowed:
+        raise Invalid(f"Invalid query {name}", f"{name} must be one of {', '.join(allowed)}")
+    return given[-1]
+
+
+def _labels(
+    given: Iterable[str], name: str, *, pattern: re.Pattern[str] = _LABEL_VALUE
+) -> frozenset[str]:
+    for value in given:
+        if not pattern.fullmatch(value):
+            raise Invalid(f"Invalid {name} query", f"{value!r} can not be the name of one")
+    return frozenset(given)
+
+
+def _clusters(given: Iterable[str]) -> frozenset[str]:
+    # An unescaped plus arrives as a blank; names hold neither, so both mean the separator.
+    named = frozenset(value.replace(" ", "+") for value in given)
+    for value in named:
+        provider, plus, cluster = value.partition("+")
+        if not (plus and _is_label(provider) and _is_label(cluster)):
+            raise Invalid("Invalid cluster query", "write provider+cluster, the plus as %2B")
+    return named
+
+
+def _is_label(value: str) -> bool:
+    return bool(_LABEL_VALUE.fullmatch(value))
+
+
+def deployment_status(
+    names: Json,
+    life: Lifecycle,
+    units: Sequence[UnitRow],
+    asked: Question,
+    *,
+    created: datetime,
+    connectivity: Mapping[str, str] | None = None,
+) -> Json:
+    """The answer to GET …/status of a deployment. `names` opens the answer as it is."""
+    _check_instance(life, asked)
+    units = sorted(units, key=lambda u: (u.app, u.cluster))
+    known = {unit.app for unit in units}
+    if unknown := sorted(asked.apps - known) if units else []:
+        raise Invalid(
+            f"Filter app {unknown[0]} not in list of apps for composite app "
+            f"{names.get('compositeApp', '')}",
+            f"the deployment has {', '.join(sorted(known))}",
+        )
+    if asked.lists is Lists.APPS:
+        return _filled({**names, "apps": sorted(known)})
+    units = [u for u in units if not asked.apps or u.app in asked.apps]
+    units = [u for u in units if not asked.clusters or u.cluster in asked.clusters]
+    if asked.lists is Lists.CLUSTERS:
+        return _filled({**names, "clustersByApp": _clusters_by_app(units)})
+    if asked.lists is Lists.RESOURCES:
+        return _filled({**names, "resourcesByApp": _resources_by_app(units, asked)})
+    return _filled(
+        {
+            **names,
+            "states": states(life, created),
+            **_totals(life, units, asked),
+            **(
+                {}
+                if asked.output is Output.SUMMARY
+                else {"apps": _apps(units, asked, connectivity)}
+            ),
+        }
+    )
+
+
+def cloud_status(
+    names: Json,
+    life: Lifecycle,
+    clusters: Sequence[str],
+    asked: Question,
+    *,
+    created: datetime,
+    connectivity: Mapping[str, str] | None = None,
+) -> Json:
+    """The answer to GET …/status of a logical cloud that makes nothing on its clusters (level 0)."""
+    _check_instance(life, asked)
+    shown = sorted(c for c in clusters if not asked.clusters or c in asked.clusters)
+    if asked.lists is Lists.CLUSTERS:
+        return _filled({**names, "clusters": [_cluster(c) for c in shown]})
+    if asked.lists is Lists.RESOURCES:
+        return _filled({**names, "resources": []})
+    listed = life.progress not in (None, Progress.CREATED) and asked.output is not Output.SUMMARY
+    reach = connectivity or {}
+    return _filled(
+        {
+            **names,
+            "states": states(life, created),
+            **_totals(life, (), asked),
+            "clusters": [
+                {**_cluster(c), "connectivity": reach.get(c, Connectivity.UNKNOWN)} for c in shown
+            ]
+            if listed
+            else [],
+        }
+    )
+
+
+def states(life: Lifecycle, created: datetime) -> Json:
+    """EMCO's `states`: every accepted verb in order, `Created` first."""
+    actions = life.actions
+    if not actions or actions[0].state is not State.CREATED:
+        actions = (Action(state=State.CREATED, time=created), *actions)
+    return {
+        "statusctxid": life.status_context_id,
+        "actions": [a.model_dump(mode="json") for a in actions],
+    }
+
+
+def explanation(
+    deployment: str,
+    life: Lifecycle,
+    units: Sequence[UnitRow],
+    *,
+    waiting: Mapping[tuple[str, str], Sequence[str]] | None = None,
+) -> Json:
+    """What is going on, in one answer: every unit with its phase and what it waits for."""
+    waits = waiting or {}
+    return {
+        "deployment": deployment,
+        "state": life.state,
+        "progress": life.progress or Progress.CREATED,
+        "message": life.message,
+        "operation": life.operation,
+        "units": [
+            {
+                "app": unit.app,
+                "cluster": unit.cluster,
+                "phase": unit.phase,
+                "ready": sum(o.ready is Ready.READY for o in _present(unit.objects)),
+                "total": sum(1 for _ in _present(unit.objects)),
+                "since": unit.since.isoformat(),
+                "message": unit.message,
+                "waitingFor": list(waits.get((unit.app, unit.cluster), _unready(unit))),
+            }
+            for unit in sorted(units, key=lambda u: (u.app, u.cluster))
+        ],
+    }
+
+
+def _unready(unit: UnitRow) -> list[str]:
+    if unit.phase is not Phase.APPLIED:
+        return []
+    waiting = (o for o in unit.objects if o.ready in (Ready.NOT_READY, Ready.NOT_PRESENT))
+    return [f"{o.key}: {o.message}" if o.message else str(o.key) for o in waiting]
+
+
+def _check_instance(life: Lifecycle, asked: Question) -> None:
+    if asked.instance and asked.instance not in {a.instance for a in life.actions}:
+        raise Invalid("Invalid query instance", f"no action has the instance {asked.instance}")
+
+
+def _present(objects: Iterable[ObjectStatus]) -> Iterator[ObjectStatus]:
+    return (o for o in objects if o.deployed is not Deployed.DELETED)
+
+
+def _matching(unit: UnitRow, asked: Question) -> list[ObjectStatus]:
+    found = [o for o in unit.objects if not asked.resources or o.key.name in asked.resources]
+    return list(_present(found)) if asked.shown is Shown.READY else found
+
+
+def _totals(life: Lifecycle, units: Sequence[UnitRow], asked: Question) -> Json:
+    if life.progress in (None, Progress.CREATED):
+        return {}
+    objects = [o for unit in units for o in _matching(unit, asked)]
+    counts = Counter(str(value) for o in objects if (value := _value(o, asked)))
+    counted = dict(sorted(counts.items()))
+    if not asked.legacy:
+        key = "deployedCounts" if asked.shown is Shown.DEPLOYED else "readyCounts"
+        totals: Json = {"deployedStatus": life.progress}
+    else:
+        key = "rsyncStatus" if asked.shown is Shown.DEPLOYED else "clusterStatus"
+        totals = {"status": life.progress}
+        if not asked.asked:
+            totals["deployedStatus"] = life.progress
+    if asked.shown is Shown.READY:
+        totals["readyStatus"] = _overall(life, counted)
+    return {**totals, key: counted}
+
+
+def _overall(life: Lifecycle, counts: Mapping[str, int]) -> Ready:
+    unknown_yet = not counts and life.progress in (
+        Progress.INSTANTIATING,
+        Progress.INSTANTIATE_FAILED,
+    )
+    late = counts.get(Ready.NOT_READY, 0) + counts.get(Ready.NOT_PRESENT, 0)
+    return Ready.NOT_READY if late or unknown_yet else Ready.READY
+
+
+def _value(status: ObjectStatus, asked: Question) -> str:
+    if asked.shown is Shown.DEPLOYED:
+        return status.deployed
+    return "" if status.ready is Ready.UNKNOWN else status.ready
+
+
+def _cluster(name: str) -> Json:
+    provider, _, cluster = name.partition("+")
+    return {"clusterProvider": provider, "cluster": cluster}
+
+
+def _apps(
+    units: Sequence[UnitRow], asked: Question, connectivity: Mapping[str, str] | None
+) -> list[Json]:
+    reach = connectivity or {}
+    by_app: dict[str, list[Json]] = {}
+    member = "readyStatus" if asked.legacy else "connectivity"
+    for unit in units:
+        objects = _matching(unit, asked)
+        if objects or not asked.resources:
+            by_app.setdefault(unit.app, []).append(
+                _filled(
+                    {
+                        **_cluster(unit.cluster),
+                        member: reach.get(unit.cluster) or _reached(unit),
+                        "resources": [_object(o, asked) for o in objects],
+                    }
+                )
+            )
+    return [{"name": app, "clusters": clusters} for app, clusters in by_app.items()]
+
+
+def _reached(unit: UnitRow) -> Connectivity:
+    if unit.phase is Phase.RETRYING:
+        return Connectivity.RETRYING
+    return Connectivity.UNKNOWN if unit.phase is Phase.PENDING else Connectivity.AVAILABLE
+
+
+def _object(status: ObjectStatus, asked: Question) -> Json:
+    member = {
+        (False, Shown.DEPLOYED): "deployedStatus",
+        (False, Shown.READY): "readyStatus",
+        (True, Shown.DEPLOYED): "rsyncStatus",
+        (True, Shown.READY): "clusterStatus",
+    }[asked.legacy, asked.shown]
+    detail = status.observed if asked.output is Output.DETAIL else None
+    return _filled({**_named(status), "detail": detail, member: _value(status, asked)})
+
+
+def _named(status: ObjectStatus) -> Json:
+    key = status.key
+    gvk = {"Group": key.group, "Version": key.version, "Kind": key.kind}
+    return {"GVK": gvk, "name": key.name}
+
+
+def _clusters_by_app(units: Sequence[UnitRow]) -> list[Json]:
+    by_app: dict[str, list[Json]] = {}
+    for unit in units:
+        by_app.setdefault(unit.app, []).append(_cluster(unit.cluster))
+    return [{"app": app, "clusters": clusters} for app, clusters in by_app.items()]
+
+
+def _resources_by_app(units: Sequence[UnitRow], asked: Question) -> list[Json]:
+    return [
+        {
+            "app": unit.app,
+            **_cluster(unit.cluster),
+            "resources": [_named(o) for o in _matching(unit, asked)],
+        }
+        for unit in units
+        if _matching(unit, asked)
+    ]
+
+
+def _filled(members: Json) -> Json:
+    return {k: v for k, v in members.items() if v not in ("", None, [], {}, ())}

@@ -1,0 +1,184 @@
+"""The composition root: the one place that knows every part and puts them together."""
+
+import asyncio
+import logging
+import shutil
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
+from pathlib import Path
+
+import structlog
+from temporalio.api.enums.v1 import IndexedValueType
+from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
+from temporalio.client import Client
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.runtime import (
+    LogForwardingConfig,
+    LoggingConfig,
+    Runtime,
+    TelemetryConfig,
+    TelemetryFilter,
+)
+from temporalio.service import RPCError, RPCStatusCode
+from temporalio.worker import PollerBehaviorAutoscaling, Worker
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+
+from activities.clusters import Clusters
+from activities.helm import Renderer
+from activities.planning import StoredPlanning, cluster_address
+from activities.records import StoredRecords
+from activities.units import ClusterUnits
+from activities.watches import Watches
+from emco.domain.errors import NotFound, Unavailable
+from emco.domain.names import SEARCH_ATTRIBUTES
+from emco.settings import Settings
+from emco.store.crypto import Keyring
+from emco.store.store import Store
+from workflows.deployment import DeploymentWorkflow
+from workflows.removal import ClusterRemovalWorkflow
+from workflows.rollout import ClusterRolloutWorkflow
+
+WORKFLOWS = (DeploymentWorkflow, ClusterRolloutWorkflow, ClusterRemovalWorkflow)
+SANDBOX = SandboxedWorkflowRunner(
+    # The domain is pure, and importing it anew for every workflow run costs 100 ms and more.
+    restrictions=SandboxRestrictions.default.with_passthrough_modules(
+        "emco", "pydantic", "pydantic_core", "workflows.options", "workflows.failures"
+    )
+)
+CONNECT_SECONDS = 60
+
+log = structlog.get_logger("emco")
+
+
+def open_store(settings: Settings) -> Store:
+    """The store that the settings name; a SQLite file is made when it is missing."""
+    settings.data.mkdir(parents=True, exist_ok=True)
+    return Store.open(settings.database, keys=Keyring.from_settings(settings))
+
+
+async def connect(settings: Settings) -> Client:
+    """A Temporal client with our data converter; waits a minute for the server to appear.
+
+    Raises `Unavailable` naming the address.
+    """
+    runtime = Runtime(
+        telemetry=TelemetryConfig(
+            logging=LoggingConfig(
+                filter=TelemetryFilter(core_level="WARN", other_level="ERROR"),
+                forwarding=LogForwardingConfig(logger=logging.getLogger("temporal.core")),
+            )
+        )
+    )
+    deadline = asyncio.get_running_loop().time() + CONNECT_SECONDS
+    while True:
+        try:
+            return await Client.connect(
+                settings.temporal_address,
+                namespace=settings.temporal_namespace,
+                data_converter=pydantic_data_converter,
+                runtime=runtime,
+            )
+        except (RPCError, RuntimeError) as error:
+            if asyncio.get_running_loop().time() > deadline:
+                raise Unavailable(
+                    f"Temporal does not answer at {settings.temporal_address}",
+                    "start it with `emco up`, or set EMCO_TEMPORAL_ADDRESS",
+                ) from error
+            await asyncio.sleep(1)
+
+
+async def register_search_attributes(client: Client) -> None:
+    """Make sure the server knows ours: a workflow that sets an unknown one would hang for ever."""
+    for key in SEARCH_ATTRIBUTES:
+        request = AddSearchAttributesRequest(
+            namespace=client.namespace,
+            search_attributes={key.name: IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD},
+        )
+        try:
+            await client.operator_service.add_search_attributes(request)
+        except RPCError as error:
+            if error.status is not RPCStatusCode.ALREADY_EXISTS:
+                raise
+
+
+@asynccontextmanager
+async def worker(client: Client, store: Store, settings: Settings) -> AsyncIterator[Worker]:
+    """A worker with every workflow and activity, and the connections it needs; all closed after."""
+
+    def kubeconfig(name: str) -> tuple[str, bytes]:
+        address = cluster_address(name)
+        stored = store.get(address)
+        content = store.file(address)
+        if content is None or stored.file is None:
+            raise NotFound("Cluster not found", f"{name} is registered without a kubeconfig")
+        return stored.file, content
+
+    clusters = Clusters(kubeconfig)
+    watches = Watches()
+    records = StoredRecords(store)
+    planning = StoredPlanning(store, clusters, Renderer(find_helm(settings)))
+    units = ClusterUnits(store, clusters, planning, watches)
+    try:
+        yield Worker(
+            client,
+            task_queue=settings.task_queue,
+            workflows=WORKFLOWS,
+            activities=[*records.activities(), *planning.activities(), *units.activities()],
+            workflow_runner=SANDBOX,
+            max_concurrent_activities=1000,
+            max_cached_workflows=2000,
+            sticky_queue_schedule_to_start_timeout=timedelta(seconds=3),
+            workflow_task_poller_behavior=PollerBehaviorAutoscaling(),
+            activity_task_poller_behavior=PollerBehaviorAutoscaling(),
+            graceful_shutdown_timeout=timedelta(seconds=5),
+        )
+    finally:
+        await watches.close()
+        await clusters.close()
+
+
+def find_helm(settings: Settings) -> str:
+    """The helm binary: of EMCO_TOOLS, of the built tools, or of PATH.
+
+    Raises `Unavailable` when there is none: a worker without it could plan nothing.
+    """
+    built = sorted(settings.cache.glob("tools/*/helm"), key=lambda p: p.stat().st_mtime)
+    folders = [settings.tools / "helm"] if settings.tools else []
+    for candidate in (*folders, *reversed(built)):
+        if Path(candidate).is_file():
+            return str(candidate)
+    if found := shutil.which("helm"):
+        return found
+    raise Unavailable("helm is missing", "install it, or set EMCO_TOOLS to the folder it is in")
+
+
+async def run_worker(settings: Settings) -> None:
+    """Serve the task queue until SIGINT or SIGTERM."""
+    store = await asyncio.to_thread(open_store, settings)
+    client = await connect(settings)
+    await register_search_attributes(client)
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with worker(client, store, settings) as running, running:
+        log.info("worker.started", queue=settings.task_queue, temporal=settings.temporal_address)
+        await stop.wait()
+    store.close()
+
+
+def run_api(settings: Settings) -> None:
+    """Serve the REST API until SIGINT or SIGTERM."""
+    import uvicorn
+    from api.app import create_app
+
+    from api.temporal import TemporalOperations
+
+    store = open_store(settings)
+    app = create_app(store, TemporalOperations(lambda: connect(settings), settings), settings)
+    with suppress(KeyboardInterrupt):
+        uvicorn.run(app, host=settings.host, port=settings.port, log_config=None, access_log=False)
+    store.close()
+    sys.stdout.flush()
