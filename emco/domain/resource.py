@@ -22,8 +22,9 @@ Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=128)]
 class Body(BaseModel):
     """A JSON body or a part of one, read as EMCO reads it.
 
-    Keys are camelCase and match without regard to case, as Go's decoder does. Unknown keys are
-    left out; `unknown_fields` names them, so that a caller can be warned or refused.
+    Keys are camelCase and match without regard to case, and null is the same as nothing, as in
+    Go's decoder. Unknown keys are left out; `unknown_fields` names them, so that a caller can be
+    warned or refused.
     """
 
     model_config = ConfigDict(
@@ -39,6 +40,7 @@ class Body(BaseModel):
         return {
             key if key in wanted.values() else wanted.get(str(key).lower(), key): value
             for key, value in data.items()
+            if value is not None
         }
 
 
@@ -272,7 +274,7 @@ def unknown_fields(model: BaseModel, data: Any, where: str = "") -> list[str]:
         here = f"{where}.{key}" if where else str(key)
         field = by_key.get(str(key).lower())
         if field is None:
-            found.append(here)
+            found += [] if model.model_config.get("extra") == "allow" else [here]
         else:
             found += _unknown_within(getattr(model, field), value, here)
     return found

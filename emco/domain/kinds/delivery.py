@@ -142,4 +142,6 @@ class AppPlacement(
     """The placement of one app."""
 
     app: Ref[App] = Field(examples=["frontend"])
-    intent: PlacementRule
+    intent: PlacementRule = Field(
+        examples=[{"allOf": [{"clusterProvider": "edge", "clusterLabel": "east"}]}]
+    )
