@@ -1,0 +1,228 @@
+"""What is remembered of operations: lifecycle, plans, the status projection and the footprint."""
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection, Table, delete, insert, select, update
+
+from emco.domain.kinds.fleet import Cluster
+from emco.domain.lifecycle import Lifecycle
+from emco.domain.resource import Address
+from emco.domain.status import Footprint, UnitRow
+from emco.store import tables as t
+from emco.store.engine import Database
+from emco.store.reader import Reader, not_found
+
+
+class Deployments:
+    """Rows that belong to one deployment (or cloud, or cluster) and end with it."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def lifecycle(self, address: Address) -> Lifecycle:
+        """The lifecycle record; `NotFound` when the resource does not exist."""
+        with self._database.read() as connection:
+            reader = Reader(connection)
+            reader.get(address)
+            return reader.lifecycle(address)
+
+    def change_lifecycle(
+        self, address: Address, change: Callable[[Lifecycle], Lifecycle]
+    ) -> Lifecycle:
+        """Read, change and write in one transaction; what `change` raises leaves no trace."""
+
+        def work(connection: Connection) -> Lifecycle:
+            resource = _id(connection, address)
+            row = connection.execute(
+                select(t.lifecycle.c.document)
+                .where(t.lifecycle.c.resource == resource)
+                .with_for_update()
+            ).scalar_one()
+            changed = change(Lifecycle.model_validate(row))
+            connection.execute(
+                update(t.lifecycle)
+                .where(t.lifecycle.c.resource == resource)
+                .values(document=changed.model_dump(mode="json"))
+            )
+            return changed
+
+        return self._database.write(work)
+
+    # -- status projection ----------------------------------------------------------------------
+
+    def put_unit(self, deployment: Address, unit: UnitRow) -> None:
+        """Write one unit's row."""
+
+        def work(connection: Connection) -> None:
+            key = {
+                "deployment": _id(connection, deployment),
+                "cluster": unit.cluster,
+                "app": unit.app,
+            }
+            _upsert(connection, t.unit, key, {"document": unit.model_dump(mode="json")})
+
+        self._database.write(work)
+
+    def units(self, deployment: Address) -> list[UnitRow]:
+        """All units of a deployment, by cluster and app."""
+        with self._database.read() as connection:
+            rows = connection.execute(
+                select(t.unit.c.document)
+                .join(t.resource, t.resource.c.id == t.unit.c.deployment)
+                .where(t.resource.c.path == deployment.path)
+                .order_by(t.unit.c.cluster, t.unit.c.app)
+            ).scalars()
+            return [UnitRow.model_validate(row) for row in rows]
+
+    def drop_unit(self, deployment: Address, cluster: str, app: str) -> None:
+        """Forget one unit; one that is not there is no error."""
+
+        def work(connection: Connection) -> None:
+            connection.execute(
+                delete(t.unit).where(
+                    t.unit.c.deployment == _id(connection, deployment),
+                    t.unit.c.cluster == cluster,
+                    t.unit.c.app == app,
+                )
+            )
+
+        self._database.write(work)
+
+    # -- footprint ------------------------------------------------------------------------------
+
+    def claim(self, deployment: Address, footprints: Sequence[Footprint]) -> None:
+        """Add to what may be on the clusters; objects claimed before stay claimed."""
+
+        def work(connection: Connection) -> None:
+            owner = _id(connection, deployment)
+            for one in footprints:
+                key = {
+                    "deployment": owner,
+                    "cluster": _cluster_id(connection, one.cluster),
+                    "app": one.app,
+                }
+                old = connection.execute(
+                    select(t.footprint.c.document).where(*_is(t.footprint, key))
+                ).scalar()
+                objects = one.objects
+                if old is not None:
+                    before = Footprint.model_validate(old).objects
+                    objects = (*before, *(o for o in objects if o not in set(before)))
+                document = one.model_copy(update={"objects": objects}).model_dump(mode="json")
+                _upsert(
+                    connection, t.footprint, key, {"namespace": one.namespace, "document": document}
+                )
+
+        self._database.write(work)
+
+    def footprint(self, deployment: Address) -> list[Footprint]:
+        """What may be on the clusters, by cluster and app."""
+        with self._database.read() as connection:
+            rows = connection.execute(
+                select(t.footprint.c.document)
+                .join(t.resource, t.resource.c.id == t.footprint.c.deployment)
+                .where(t.resource.c.path == deployment.path)
+            ).scalars()
+            found = [Footprint.model_validate(row) for row in rows]
+        return sorted(found, key=lambda one: (one.cluster, one.app))
+
+    def release(self, deployment: Address, cluster: str, app: str) -> None:
+        """Nothing of this unit is left on that cluster; a second call changes nothing."""
+
+        def work(connection: Connection) -> None:
+            key = {
+                "deployment": _id(connection, deployment),
+                "cluster": _cluster_id(connection, cluster),
+                "app": app,
+            }
+            connection.execute(delete(t.footprint).where(*_is(t.footprint, key)))
+
+        self._database.write(work)
+
+    def namespace_users(self, cluster: Address, namespace: str) -> list[Address]:
+        """The deployments that may have something in that namespace of that cluster."""
+        where, user = t.resource.alias("where"), t.resource.alias("user")
+        with self._database.read() as connection:
+            rows = connection.execute(
+                select(user.c.kind, user.c.path)
+                .distinct()
+                .join(t.footprint, t.footprint.c.deployment == user.c.id)
+                .join(where, t.footprint.c.cluster == where.c.id)
+                .where(where.c.path == cluster.path, t.footprint.c.namespace == namespace)
+                .order_by(user.c.path)
+            )
+            return [Address(row.kind, row.path) for row in rows]
+
+    # -- plans and facts ------------------------------------------------------------------------
+
+    def record_plan(self, deployment: Address, operation: str, digest: str) -> str:
+        """The plan of an operation: the one recorded first, which this call may be."""
+
+        def work(connection: Connection) -> str:
+            key = {"deployment": _id(connection, deployment), "operation": operation}
+            first = connection.execute(select(t.plan.c.digest).where(*_is(t.plan, key))).scalar()
+            if first is not None:
+                return str(first)
+            connection.execute(
+                insert(t.plan).values(**key, digest=digest, created=datetime.now(UTC))
+            )
+            return digest
+
+        return self._database.write(work)
+
+    def plan_of(self, deployment: Address, operation: str) -> str | None:
+        """The digest recorded for an operation, or None."""
+        with self._database.read() as connection:
+            found: str | None = connection.execute(
+                select(t.plan.c.digest)
+                .join(t.resource, t.resource.c.id == t.plan.c.deployment)
+                .where(t.resource.c.path == deployment.path, t.plan.c.operation == operation)
+            ).scalar()
+            return found
+
+    def put_facts(self, cluster: Address, facts: dict[str, Any]) -> None:
+        """What a cluster said of itself last."""
+
+        def work(connection: Connection) -> None:
+            _upsert(connection, t.fact, {"cluster": _id(connection, cluster)}, {"document": facts})
+
+        self._database.write(work)
+
+    def facts(self, cluster: Address) -> dict[str, Any] | None:
+        """The same, or None when it never answered."""
+        with self._database.read() as connection:
+            found: dict[str, Any] | None = connection.execute(
+                select(t.fact.c.document)
+                .join(t.resource, t.resource.c.id == t.fact.c.cluster)
+                .where(t.resource.c.path == cluster.path)
+            ).scalar()
+            return found
+
+
+def _id(connection: Connection, address: Address) -> int:
+    found = connection.execute(
+        select(t.resource.c.id).where(
+            t.resource.c.path == address.path, t.resource.c.kind == address.kind
+        )
+    ).scalar()
+    if found is None:
+        raise not_found(address)
+    return int(found)
+
+
+def _cluster_id(connection: Connection, name: str) -> int:
+    return _id(connection, Address.of(Cluster, name.split("+", 1)))
+
+
+def _is(table: Table, key: dict[str, Any]) -> list[Any]:
+    return [table.c[column] == value for column, value in key.items()]
+
+
+def _upsert(
+    connection: Connection, table: Table, key: dict[str, Any], values: dict[str, Any]
+) -> None:
+    changed = connection.execute(update(table).where(*_is(table, key)).values(**values))
+    if changed.rowcount == 0:
+        connection.execute(insert(table).values(**key, **values))

@@ -1,0 +1,102 @@
+"""The tables. Kinds live in rows, not in columns: a new kind needs no migration."""
+
+from sqlalchemy import (
+    JSON,
+    Column,
+    DateTime,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_name)s",
+    }
+)
+
+# Paths sort by code point on every database, so that pages and prefixes mean the same everywhere.
+_PATH = Text().with_variant(Text(collation="C"), "postgresql")
+_TIME = DateTime(timezone=True)
+
+resource = Table(
+    "resource",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("kind", String(128), nullable=False),
+    Column("path", _PATH, nullable=False, unique=True),
+    Column("parent", ForeignKey("resource.id", ondelete="RESTRICT"), index=True),
+    Column("metadata", JSON),
+    Column("spec", JSON, nullable=False),
+    Column("file", ForeignKey("blob.digest", ondelete="RESTRICT"), index=True),
+    Column("generation", Integer, nullable=False),
+    Column("created", _TIME, nullable=False),
+    Column("updated", _TIME, nullable=False),
+    Index("ix_resource_kind_path", "kind", "path"),
+)
+
+reference = Table(
+    "reference",
+    metadata,
+    Column("source", ForeignKey("resource.id", ondelete="CASCADE"), primary_key=True),
+    Column("field", Text, primary_key=True),
+    Column("target", ForeignKey("resource.id", ondelete="RESTRICT"), nullable=False, index=True),
+)
+
+blob = Table(
+    "blob",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    Column("sealed", LargeBinary, nullable=False),
+    Column("created", _TIME, nullable=False),
+)
+
+lifecycle = Table(
+    "lifecycle",
+    metadata,
+    Column("resource", ForeignKey("resource.id", ondelete="CASCADE"), primary_key=True),
+    Column("document", JSON, nullable=False),
+)
+
+unit = Table(
+    "unit",
+    metadata,
+    Column("deployment", ForeignKey("resource.id", ondelete="CASCADE"), primary_key=True),
+    Column("cluster", Text, primary_key=True),
+    Column("app", Text, primary_key=True),
+    Column("document", JSON, nullable=False),
+)
+
+footprint = Table(
+    "footprint",
+    metadata,
+    Column("deployment", ForeignKey("resource.id", ondelete="RESTRICT"), primary_key=True),
+    Column("cluster", ForeignKey("resource.id", ondelete="RESTRICT"), primary_key=True, index=True),
+    Column("app", Text, primary_key=True),
+    Column("namespace", Text, nullable=False),
+    Column("document", JSON, nullable=False),
+)
+
+plan = Table(
+    "plan",
+    metadata,
+    Column("deployment", ForeignKey("resource.id", ondelete="CASCADE"), primary_key=True),
+    Column("operation", Text, primary_key=True),
+    Column("digest", ForeignKey("blob.digest", ondelete="RESTRICT"), nullable=False, index=True),
+    Column("created", _TIME, nullable=False),
+)
+
+fact = Table(
+    "fact",
+    metadata,
+    Column("cluster", ForeignKey("resource.id", ondelete="CASCADE"), primary_key=True),
+    Column("document", JSON, nullable=False),
+)
