@@ -141,7 +141,7 @@ class StoredPlanning(Planning):
                 CompositeProfile, [*app_root.names(CompositeApp), spec.composite_profile]
             )
             profiles = {
-                profile.app: view.get(at).file or ""
+                str(profile.app): view.get(at).file or ""
                 for at, profile in view.specs(AppProfile, profile_root)
             }
             overrides: dict[str, dict[str, str]] = {}

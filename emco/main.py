@@ -4,13 +4,13 @@ import asyncio
 import logging
 import shutil
 import signal
-import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 
 import structlog
+import uvicorn
 from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
 from temporalio.client import Client
@@ -32,6 +32,8 @@ from activities.planning import StoredPlanning, cluster_address
 from activities.records import StoredRecords
 from activities.units import ClusterUnits
 from activities.watches import Watches
+from api.app import create_app
+from api.temporal import TemporalOperations
 from emco.domain.errors import NotFound, Unavailable
 from emco.domain.names import SEARCH_ATTRIBUTES
 from emco.settings import Settings
@@ -171,14 +173,15 @@ async def run_worker(settings: Settings) -> None:
 
 def run_api(settings: Settings) -> None:
     """Serve the REST API until SIGINT or SIGTERM."""
-    import uvicorn
-    from api.app import create_app
+    asyncio.run(_serve(settings))
 
-    from api.temporal import TemporalOperations
 
-    store = open_store(settings)
-    app = create_app(store, TemporalOperations(lambda: connect(settings), settings), settings)
-    with suppress(KeyboardInterrupt):
-        uvicorn.run(app, host=settings.host, port=settings.port, log_config=None, access_log=False)
+async def _serve(settings: Settings) -> None:
+    store = await asyncio.to_thread(open_store, settings)
+    client = await connect(settings)
+    app = create_app(store, TemporalOperations(client, settings), settings)
+    config = uvicorn.Config(
+        app, host=settings.host, port=settings.port, log_config=None, access_log=False
+    )
+    await uvicorn.Server(config).serve()
     store.close()
-    sys.stdout.flush()

@@ -1,0 +1,143 @@
+"""One resource of every kind, in the order in which they can be created."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from httpx import Client, Response
+
+from tests.api.builders import CHART, KUBECONFIG, PROFILE, named
+
+APP = "/v2/projects/shop/composite-apps/boutique/v1"
+DEPLOYMENT = f"{APP}/deployment-intent-groups/prod"
+CLOUD = "/v2/projects/shop/logical-clouds/edge-cloud"
+PROVIDER = "/v2/cluster-providers/edge"
+CLUSTER = f"{PROVIDER}/clusters/c1"
+
+
+@dataclass(frozen=True)
+class Item:
+    """A resource to create: where it is listed, its own path, its body and file."""
+
+    kind: str
+    collection: str
+    path: str
+    body: dict[str, Any]
+    file: bytes | None = None
+
+    def post(self, client: Client, **changes: Any) -> Response:
+        """Create it; `changes` replace members of the body."""
+        return self.send(client, "POST", self.collection, {**self.body, **changes})
+
+    def put(self, client: Client, **changes: Any) -> Response:
+        """Replace it."""
+        return self.send(client, "PUT", self.path, {**self.body, **changes})
+
+    def send(self, client: Client, method: str, path: str, body: Any) -> Response:
+        """JSON, or a form when there is a file."""
+        if self.file is None:
+            return client.request(method, path, json=body)
+        form = {"metadata": json.dumps(body)}
+        return client.request(method, path, data=form, files={"file": ("filename", self.file)})
+
+
+def item(kind: str, collection: str, name: str, file: bytes | None = None, /, **spec: Any) -> Item:
+    return Item(kind, collection, f"{collection}/{name}", named(name, **spec), file)
+
+
+WORLD = (
+    item("ClusterProvider", "/v2/cluster-providers", "edge"),
+    item(
+        "ClusterSyncObject",
+        f"{PROVIDER}/cluster-sync-objects",
+        "git",
+        kv=[{"gitType": "github"}, {"branch": "main"}],
+    ),
+    item("Cluster", f"{PROVIDER}/clusters", "c1", KUBECONFIG),
+    Item("ClusterLabel", f"{CLUSTER}/labels", f"{CLUSTER}/labels/east", {"clusterLabel": "east"}),
+    item("ClusterKv", f"{CLUSTER}/kv-pairs", "facts", kv=[{"zone": "a"}, {"rack": "7"}]),
+    item("Controller", "/v2/controllers", "gac", host="gac", port=9033, type="action", priority=1),
+    item("DtcController", "/v2/dtc-controllers", "its", host="its", port=9040),
+    item("ClmController", "/v2/clm-controllers", "istio", host="istio", port=9041),
+    item("Project", "/v2/projects", "shop"),
+    item("LogicalCloud", "/v2/projects/shop/logical-clouds", "edge-cloud", level="0"),
+    item(
+        "ClusterReference",
+        f"{CLOUD}/cluster-references",
+        "ref1",
+        clusterProvider="edge",
+        cluster="c1",
+    ),
+    item(
+        "UserPermission",
+        f"{CLOUD}/user-permissions",
+        "perm1",
+        namespace="",
+        apiGroups=["", "apps"],
+        resources=["pods"],
+        verbs=["get"],
+    ),
+    item("LogicalCloudKv", f"{CLOUD}/kv-pairs", "kv1", kv=[{"a": "b"}]),
+    item("LogicalCloud", "/v2/projects/shop/logical-clouds", "standard", namespace="std"),
+    item(
+        "ClusterQuota",
+        "/v2/projects/shop/logical-clouds/standard/cluster-quotas",
+        "quota1",
+        **{"limits.cpu": "4", "pods": "10"},
+    ),
+    Item(
+        "CompositeApp",
+        "/v2/projects/shop/composite-apps",
+        APP,
+        named("boutique", compositeAppVersion="v1"),
+    ),
+    item("App", f"{APP}/apps", "web", CHART),
+    item("App", f"{APP}/apps", "db", CHART),
+    item("AppDependency", f"{APP}/apps/web/dependency", "dep1", app="db", opStatus="Ready", wait=2),
+    item("CompositeProfile", f"{APP}/composite-profiles", "production"),
+    item(
+        "AppProfile",
+        f"{APP}/composite-profiles/production/profiles",
+        "web-profile",
+        PROFILE,
+        app="web",
+    ),
+    item(
+        "Deployment",
+        f"{APP}/deployment-intent-groups",
+        "prod",
+        compositeProfile="production",
+        version="r1",
+        logicalCloud="edge-cloud",
+        overrideValues=[{"app": "web", "values": {"image.tag": "1.2"}}],
+    ),
+    item("GenericPlacementIntent", f"{DEPLOYMENT}/generic-placement-intents", "placement"),
+    item(
+        "AppPlacement",
+        f"{DEPLOYMENT}/generic-placement-intents/placement/app-intents",
+        "web-placement",
+        app="web",
+        intent={
+            "allOf": [
+                {"clusterProvider": "edge", "cluster": "c1"},
+                {"anyOf": [{"clusterProvider": "edge", "clusterLabel": "east"}]},
+            ]
+        },
+    ),
+    item(
+        "GroupIntent",
+        f"{DEPLOYMENT}/intents",
+        "group1",
+        intent={"genericPlacementIntent": "placement", "gac": "customisation"},
+    ),
+)
+
+BY_KIND = {i.kind: i for i in reversed(WORLD)}
+"""The first of each kind."""
+
+
+def build(client: Client) -> None:
+    """Create everything."""
+    for one in WORLD:
+        answer = one.post(client)
+        assert answer.status_code == 201, (one.path, answer.text)
