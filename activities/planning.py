@@ -90,9 +90,8 @@ class StoredPlanning(Planning):
                 apps=tuple(unit.app for unit in self.load(request.plan).on(request.cluster))
             )
         left = self._store.footprint(deployment_address(request.deployment))
-        return Outline(
-            apps=tuple(sorted(one.app for one in left if one.cluster == request.cluster))
-        )
+        apps = {one.app for one in left if one.cluster == request.cluster}
+        return Outline(apps=tuple(sorted(apps - {NAMESPACE_CLAIM})))
 
     def _claim(self, request: PlanRequest, plan: Plan) -> None:
         """Write down what will be on the clusters before anything is: terminate relies on it."""

@@ -261,7 +261,8 @@ def json_names(model: type[BaseModel]) -> list[str]:
 
 
 def _json_name(model: type[BaseModel], field: str) -> str:
-    return model.model_fields[field].alias or field
+    info = model.model_fields.get(field)  # none for the free keys of a quota
+    return (info.alias if info else None) or field
 
 
 def unknown_fields(model: BaseModel, data: Any, where: str = "") -> list[str]:

