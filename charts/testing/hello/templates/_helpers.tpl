@@ -1,0 +1,3 @@
+{{- define "name" -}}
+{{ .Values.name | default .Chart.Name }}
+{{- end }}
