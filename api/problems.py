@@ -14,7 +14,7 @@ import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.routing import Match, Route
+from starlette.routing import compile_path
 
 from api.accept import acceptable
 from emco.domain.errors import EmcoError, Invalid
@@ -92,7 +92,7 @@ def _kind(error: EmcoError) -> str:
 
 
 def _allowed(request: Request) -> Iterable[str]:
-    routes: Iterable[Any] = request.app.router.routes
-    for route in routes:
-        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE:
-            yield from (m for m in route.methods or () if m != "HEAD")
+    """The methods served at this path. Routers nest, so the document is asked and not the routes."""
+    for path, operations in request.app.openapi()["paths"].items():
+        if compile_path(path)[0].match(request.url.path):
+            yield from (method.upper() for method in operations)

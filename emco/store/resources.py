@@ -137,8 +137,8 @@ class Resources:
             reader = Reader(connection)
             old = reader.get(address)
             _match(old, if_match, address)
-            _refuse_while_used(connection, address)
             _refuse_while_live(reader, address)
+            _refuse_while_used(connection, address)
             if not dry_run:
                 connection.execute(delete(t.resource).where(t.resource.c.path == address.path))
 

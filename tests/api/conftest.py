@@ -2,9 +2,11 @@
 
 import asyncio
 import secrets
-import shutil
+import sqlite3
 import uuid
 from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ import httpx
 import pytest
 
 from api.app import create_app
+from api.openapi import Emco
 from api.operations import Operations
 from emco.domain.errors import Conflict, Unavailable
 from emco.domain.lifecycle import Verb, accept
@@ -30,10 +33,14 @@ class RecordedOperations(Operations):
     """
 
     def __init__(self, store: Store) -> None:
+        self._store = store
+        self.forget()
+
+    def forget(self) -> None:
+        """Start over."""
         self.asked: list[tuple[Verb, Address]] = []
         self.refuses = False
         self.silent = False
-        self._store = store
 
     async def instantiate(self, deployment: Address) -> None:
         await self._ask(Verb.INSTANTIATE, deployment)
@@ -63,38 +70,6 @@ class RecordedOperations(Operations):
         )
 
 
-@pytest.fixture(scope="session")
-def keys() -> Keyring:
-    return Keyring([secrets.token_bytes(32)])
-
-
-@pytest.fixture(scope="session")
-def empty_database(tmp_path_factory: pytest.TempPathFactory, keys: Keyring) -> Path:
-    """A migrated database that is copied for each test, because migrating takes longer."""
-    path = tmp_path_factory.mktemp("store") / "empty.db"
-    Store.open(f"sqlite:///{path}", keys=keys).close()
-    return path
-
-
-@pytest.fixture
-def store(tmp_path: Path, empty_database: Path, keys: Keyring) -> Iterator[Store]:
-    path = tmp_path / "emco.db"
-    shutil.copy(empty_database, path)
-    store = Store.open(f"sqlite:///{path}", keys=keys, migrate_first=False)
-    yield store
-    store.close()
-
-
-@pytest.fixture
-def operations(store: Store) -> RecordedOperations:
-    return RecordedOperations(store)
-
-
-@pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return Settings(data=tmp_path, max_body_bytes=64 * 1024, max_file_bytes=1024 * 1024)
-
-
 class InProcess(httpx.BaseTransport):
     """Hands requests to the application without a socket."""
 
@@ -112,22 +87,90 @@ class InProcess(httpx.BaseTransport):
         return httpx.Response(answer.status_code, headers=answer.headers, content=content)
 
 
-@pytest.fixture
-def client(
-    store: Store, operations: RecordedOperations, settings: Settings
-) -> Iterator[httpx.Client]:
-    transport_app = create_app(store, operations, settings)
+@dataclass(frozen=True)
+class Api:
+    """One application for the whole session, since building its routes takes longer than a test.
+
+    Tests get a clean database by having its content replaced, not by opening another one.
+    """
+
+    app: Emco
+    store: Store
+    operations: RecordedOperations
+    settings: Settings
+    database: Path
+    transport: InProcess
+
+    def load(self, template: Path) -> None:
+        """Replace what is stored."""
+        self.operations.forget()
+        with (
+            closing(sqlite3.connect(template)) as source,
+            closing(sqlite3.connect(self.database)) as target,
+        ):
+            source.backup(target)
+
+    def client(self) -> httpx.Client:
+        return httpx.Client(transport=self.transport, base_url="http://127.0.0.1:9015")
+
+
+@pytest.fixture(scope="session")
+def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    folder = tmp_path_factory.mktemp("api")
+    database = folder / "emco.db"
+    keys = Keyring([secrets.token_bytes(32)])
+    settings = Settings(data=folder, max_body_bytes=64 * 1024, max_file_bytes=1024 * 1024)
     with (
+        closing(Store.open(f"sqlite:///{database}", keys=keys)) as store,
         asyncio.Runner() as runner,
-        httpx.Client(
-            transport=InProcess(transport_app, runner), base_url="http://127.0.0.1:9015"
-        ) as client,
     ):
+        operations = RecordedOperations(store)
+        app = create_app(store, operations, settings)
+        yield Api(app, store, operations, settings, database, InProcess(app, runner))
+
+
+@pytest.fixture(scope="session")
+def empty(api: Api, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The database before anything was stored."""
+    return _copy(api, tmp_path_factory.mktemp("empty") / "emco.db")
+
+
+@pytest.fixture(scope="session")
+def full(api: Api, empty: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The database with one resource of every kind, created through the API."""
+    api.load(empty)
+    with api.client() as client:
+        world.build(client)
+    return _copy(api, tmp_path_factory.mktemp("full") / "emco.db")
+
+
+def _copy(api: Api, path: Path) -> Path:
+    with closing(sqlite3.connect(api.database)) as source, closing(sqlite3.connect(path)) as copy:
+        source.backup(copy)
+    return path
+
+
+@pytest.fixture
+def client(api: Api, empty: Path) -> Iterator[httpx.Client]:
+    """A client of an API with nothing stored."""
+    api.load(empty)
+    with api.client() as client:
         yield client
 
 
 @pytest.fixture
-def shop(client: httpx.Client) -> httpx.Client:
-    """The client, with one resource of every kind stored."""
-    world.build(client)
-    return client
+def shop(api: Api, full: Path) -> Iterator[httpx.Client]:
+    """A client of an API with one resource of every kind."""
+    api.load(full)
+    with api.client() as client:
+        yield client
+
+
+@pytest.fixture
+def store(api: Api) -> Store:
+    return api.store
+
+
+@pytest.fixture
+def operations(api: Api) -> RecordedOperations:
+    return api.operations

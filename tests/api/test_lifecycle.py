@@ -198,7 +198,7 @@ def test_a_live_deployment_is_not_deleted(live: Client, suffix: str) -> None:
 
 def test_a_deployment_is_deleted_after_it_was_terminated(live: Client, store: Store) -> None:
     live.post(f"{DEPLOYMENT}/terminate")
-    assert "has not completed" in live.delete(DEPLOYMENT).json()["title"]
+    assert "has not completed terminating" in live.delete(DEPLOYMENT).json()["title"]
     set_progress(store, Progress.TERMINATED)
     for child in (
         "generic-placement-intents/placement/app-intents/web-placement",

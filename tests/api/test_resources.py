@@ -71,18 +71,14 @@ def test_put_answers_as_emco_does(shop: Client, item: Item) -> None:
 
 
 @every_kind
-def test_everything_can_be_deleted_from_the_leaves_up(client: Client, item: Item) -> None:
-    for one in WORLD:
-        one.post(client)
-    for one in reversed(WORLD):
-        answer = client.delete(one.path)
+def test_what_was_deleted_is_not_found(shop: Client, item: Item) -> None:
+    for one in reversed(WORLD[WORLD.index(item) :]):
+        answer = shop.delete(one.path)
         assert (answer.status_code, answer.content) == (204, b""), answer.text
-        if one == item:
-            gone = client.get(item.path)
-            assert gone.status_code == 404
-            assert gone.json()["title"].endswith("not found")
-            assert client.delete(item.path).status_code == 404
-            return
+    gone = shop.get(item.path)
+    assert gone.status_code == 404
+    assert gone.json()["title"].endswith("not found")
+    assert shop.delete(item.path).status_code == 404
 
 
 @every_kind
@@ -209,7 +205,7 @@ def test_a_wrong_limit_is_refused(client: Client, query: str) -> None:
 
 
 def test_a_wrong_cursor_is_refused(client: Client) -> None:
-    assert client.get("/v2/projects?limit=1&cursor=%00").status_code == 400
+    assert client.get("/v2/projects?limit=1&cursor=x").status_code == 400
 
 
 def test_clusters_are_listed_by_label_and_with_labels(shop: Client) -> None:

@@ -121,7 +121,8 @@ WORLD = (
             "allOf": [
                 {"clusterProvider": "edge", "cluster": "c1"},
                 {"anyOf": [{"clusterProvider": "edge", "clusterLabel": "east"}]},
-            ]
+            ],
+            "anyOf": [],
         },
     ),
     item(
