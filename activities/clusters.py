@@ -5,22 +5,25 @@ manager `emco`, never forced: a field that somebody else owns is a conflict that
 """
 
 import asyncio
+import base64
 import json
 import ssl
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
 import aiohttp
 import yaml
 from kubernetes.aio import client as k8s
-from kubernetes.aio import config as k8s_config
 
+from activities.failures import Unexplained
 from emco.domain.errors import Conflict, EmcoError, Forbidden, Invalid, NotFound, Unavailable
+from emco.domain.kubeconfig import parse_kubeconfig
 from emco.domain.plan.model import Capabilities, Manifest
 from emco.domain.status import ObjectKey
 
@@ -88,32 +91,21 @@ class Cluster:
     async def connect(cls, name: str, kubeconfig: bytes) -> Self:
         """A client for the current context. Opens no connection yet.
 
-        The client library wants certificates as files: they live in a private folder for as long
-        as it takes to load them. Raises `Invalid` when the kubeconfig cannot be used.
+        The client library wants the client's certificate as files: they live in a private folder
+        for as long as it takes to load them. Raises `Invalid` when the kubeconfig cannot be used.
         """
-        with tempfile.TemporaryDirectory(prefix="emco-") as private:
-            configuration = k8s.Configuration()
-            try:
-                await k8s_config.load_kube_config_from_dict(
-                    yaml.safe_load(kubeconfig),
-                    client_configuration=configuration,
-                    temp_file_path=private,
-                )
-                configuration.connection_pool_maxsize = CONNECTIONS_PER_CLUSTER
-                configuration.retries = 0
-                return cls(name, k8s.ApiClient(configuration))
-            except (
-                k8s_config.ConfigException,
-                yaml.YAMLError,
-                ssl.SSLError,
-                ValueError,
-                TypeError,
-            ) as e:
-                raise Invalid(
-                    f"The kubeconfig of the cluster {name} cannot be used",
-                    f"{type(e).__name__}; register the cluster again with a kubeconfig whose "
-                    "certificates are embedded",
-                ) from None
+        try:
+            context = parse_kubeconfig(kubeconfig)
+            document = yaml.safe_load(kubeconfig)
+            user = _named(document["users"], context.user)["user"]
+            cluster = _named(document["clusters"], context.cluster)["cluster"]
+            with tempfile.TemporaryDirectory(prefix="emco-") as private:
+                return cls(name, k8s.ApiClient(_configuration(cluster, user, Path(private))))
+        except (ssl.SSLError, ValueError, TypeError, KeyError) as error:
+            raise Invalid(
+                f"The kubeconfig of the cluster {name} cannot be used",
+                f"{type(error).__name__}: register the cluster again with a kubeconfig that works",
+            ) from None
 
     async def __aenter__(self) -> Self:
         return self
@@ -151,6 +143,14 @@ class Cluster:
             f"The cluster {self.name} does not serve {api_version} {kind}",
             "install the custom resource definition it belongs to, or remove the object",
         )
+
+    async def serves(self, api_version: str, kind: str) -> bool:
+        """True when a kind can be used now; asks the cluster anew when it could not before."""
+        try:
+            await self.resource(api_version, kind)
+        except NotReady:
+            return False
+        return True
 
     async def namespaced_kinds(self) -> list[ApiResource]:
         """Every namespaced kind that can be listed and deleted."""
@@ -388,9 +388,34 @@ class Cluster:
             if any(c.get("reason") == "NamespaceTerminating" for c in causes):
                 return NotReady(f"The namespace is still being deleted {where}", text)
             return Forbidden(f"Not allowed {where}", text)
+        if code == 500 and not status.get("reason"):
+            return Unexplained(f"The API server fails {where}", text)
         if code in (408, 429) or code >= 500:
             return Unavailable(f"The cluster {self.name} is too busy or broken", text)
         return Invalid(f"The API server refuses the object {where}", text)
+
+
+def _configuration(
+    cluster: Mapping[str, Any], user: Mapping[str, Any], private: Path
+) -> k8s.Configuration:
+    configuration = k8s.Configuration(host=cluster["server"])
+    configuration.connection_pool_maxsize = CONNECTIONS_PER_CLUSTER
+    configuration.retries = 0  # retries are the workflow's, where people can see them
+    configuration.verify_ssl = not cluster.get("insecure-skip-tls-verify", False)
+    configuration.tls_server_name = cluster.get("tls-server-name")
+    if authority := cluster.get("certificate-authority-data"):
+        configuration.ca_cert_data = base64.b64decode(authority).decode()
+    if token := user.get("token"):
+        configuration.api_key["BearerToken"] = f"Bearer {token}"
+    if certificate := user.get("client-certificate-data"):
+        configuration.cert_file, configuration.key_file = str(private / "crt"), str(private / "key")
+        (private / "crt").write_bytes(base64.b64decode(certificate))
+        (private / "key").write_bytes(base64.b64decode(user["client-key-data"]))
+    return configuration
+
+
+def _named(entries: Sequence[Mapping[str, Any]], name: str) -> Mapping[str, Any]:
+    return next(entry for entry in entries if entry["name"] == name)
 
 
 def _selection(selector: str, field: str) -> dict[str, str]:

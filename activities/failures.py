@@ -14,7 +14,21 @@ from temporalio.exceptions import ApplicationError
 from emco.domain.contracts import FailureType
 from emco.domain.errors import EmcoError, Unavailable
 
-ATTEMPTS_BEFORE_A_BUG_IS_FINAL = 5
+ATTEMPTS_FOR_THE_UNEXPLAINED = 4
+
+
+class Unexplained(EmcoError):
+    """A server failed without saying whose fault it was; some say so of objects they cannot read."""
+
+    status = 502
+    retryable = True
+
+
+def is_final(error: EmcoError) -> bool:
+    """True when the running activity will not be tried again after this error."""
+    if isinstance(error, Unexplained):
+        return activity.info().attempt >= ATTEMPTS_FOR_THE_UNEXPLAINED
+    return not error.retryable
 
 
 @contextmanager
@@ -29,13 +43,13 @@ def translated() -> Iterator[None]:
     except EmcoError as error:
         raise ApplicationError(
             str(error),
-            type=FailureType.NOT_READY if error.retryable else FailureType.REFUSED,
-            non_retryable=not error.retryable,
+            type=FailureType.REFUSED if is_final(error) else FailureType.NOT_READY,
+            non_retryable=is_final(error),
         ) from None
     except Exception as error:  # noqa: BLE001 — the outermost edge: a bug must not retry for ever
         activity.logger.exception("activity.bug")
         raise ApplicationError(
             f"{type(error).__name__} in {activity.info().activity_type}; the worker's log has the details",
             type="Bug",
-            non_retryable=activity.info().attempt >= ATTEMPTS_BEFORE_A_BUG_IS_FINAL,
+            non_retryable=activity.info().attempt >= ATTEMPTS_FOR_THE_UNEXPLAINED,
         ) from None

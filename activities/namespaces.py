@@ -7,14 +7,13 @@ and nothing of anybody else is left inside.
 import asyncio
 from typing import Final
 
-from emco.store.store import Store
-
 from activities.clusters import ApiResource, Cluster, NotReady
 from emco.domain.errors import Conflict
 from emco.domain.plan import manifests
 from emco.domain.plan.model import Manifest, Plan
 from emco.domain.resource import Address
 from emco.domain.status import ObjectKey
+from emco.store.store import Store
 
 _BORN_WITH_IT: Final = {("ConfigMap", "kube-root-ca.crt"), ("ServiceAccount", "default")}
 _PASSING: Final = frozenset({"Event", "Lease", "EndpointSlice", "Endpoints", "PodMetrics"})

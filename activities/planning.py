@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Final
 
 import structlog
-from emco.store.store import Store
 
 from activities.archives import apply_profile, unpack_chart
 from activities.clusters import Clusters
@@ -40,6 +39,7 @@ from emco.domain.plan.placement import place
 from emco.domain.plan.values import effective
 from emco.domain.resource import Address
 from emco.domain.status import NAMESPACE_CLAIM, Footprint
+from emco.store.store import Store
 
 RENDERS_AT_ONCE: Final = max(2, os.cpu_count() or 1)
 

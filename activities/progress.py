@@ -10,14 +10,14 @@ from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from emco.store.store import Store
-
+from activities.failures import is_final
 from emco.domain.contracts import UnitRef
 from emco.domain.errors import EmcoError
 from emco.domain.health import Health
 from emco.domain.names import deployment_address
 from emco.domain.plan.model import Manifest
 from emco.domain.status import Deployed, ObjectKey, ObjectStatus, Phase, Ready, UnitRow
+from emco.store.store import Store
 
 FLUSH_SECONDS: Final = 0.5
 
@@ -69,7 +69,7 @@ class Progress:
         try:
             yield
         except EmcoError as error:
-            await self.phase(Phase.RETRYING if error.retryable else Phase.FAILED, str(error))
+            await self.phase(Phase.FAILED if is_final(error) else Phase.RETRYING, str(error))
             raise
         finally:
             flusher.cancel()

@@ -3,14 +3,13 @@
 import asyncio
 from datetime import UTC, datetime
 
-from emco.store.store import Store
-
 from activities.failures import translated
 from emco.domain import lifecycle
 from emco.domain.contracts import BeginRequest, Begun, EndRequest, Records
 from emco.domain.lifecycle import Lifecycle
 from emco.domain.names import deployment_address
 from emco.domain.resource import Address
+from emco.store.store import Store
 
 
 class StoredRecords(Records):

@@ -9,8 +9,6 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Final
 
-from emco.store.store import Store
-
 from activities.clusters import Cluster, Clusters, Gone, NotReady
 from activities.failures import translated
 from activities.heartbeat import heartbeating
@@ -25,6 +23,9 @@ from emco.domain.names import deployment_address
 from emco.domain.plan import manifests
 from emco.domain.plan.model import Manifest, Plan, Rendered
 from emco.domain.status import NAMESPACE_CLAIM, Deployed, Footprint, ObjectKey, Phase
+from emco.store.store import Store
+
+DISCOVERY_PAUSE_SECONDS: Final = 0.2
 
 
 class ClusterUnits(Units):
@@ -83,13 +84,19 @@ class ClusterUnits(Units):
         """CRDs come first and are never changed once there, as with Helm."""
         for item in definitions:
             key = manifests.key_of(item)
-            live = await cluster.get(key)
-            if live is None:
-                live = await cluster.apply(key, item)
+            live = await cluster.get(key) or await cluster.apply(key, item)
             if not health.assess(live).is_ready:
-                resource = await cluster.resource(key.api_version, key.kind)
-                async with self._watches.on(cluster, resource, "", "") as watch:
-                    await watch.until(lambda name=key.name: _is_ready(watch.get(name)))  # type: ignore[misc]
+                await self._until_established(cluster, key, item)
+
+    async def _until_established(self, cluster: Cluster, key: ObjectKey, item: Manifest) -> None:
+        resource = await cluster.resource(key.api_version, key.kind)
+        async with self._watches.on(cluster, resource, "", "") as watch:
+            await watch.until(lambda: _is_ready(watch.get(key.name)))
+        spec = item["spec"]
+        served = f"{spec['group']}/{spec['versions'][0]['name']}"
+        # Discovery learns of the new kind a moment after its controller, and nobody can watch it.
+        while not await cluster.serves(served, spec["names"]["kind"]):  # noqa: ASYNC110
+            await asyncio.sleep(DISCOVERY_PAUSE_SECONDS)
 
     # -- ready ----------------------------------------------------------------------------------
 

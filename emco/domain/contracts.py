@@ -107,7 +107,7 @@ class UnitResult(Message):
     note: str = ""
 
 
-class Group(ABC):
+class Group:
     """Base of a group: an implementation serves under the names that its contract gives."""
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -128,7 +128,7 @@ _DEFINITION = "__temporal_activity_definition"
 """Where `activity.defn` leaves its mark."""
 
 
-class Records(Group):
+class Records(Group, ABC):
     """The store's word on what was asked and how it ended."""
 
     @activity.defn(name="records.begin")
@@ -142,7 +142,7 @@ class Records(Group):
         """Record the end. A second call, or one for an operation that was superseded, changes nothing."""
 
 
-class Planning(Group):
+class Planning(Group, ABC):
     """From what is stored to what will be on the clusters."""
 
     @activity.defn(name="planning.plan")
@@ -161,7 +161,7 @@ class Planning(Group):
         """The apps of one cluster: of the plan, or of the footprint when `plan` is empty. Reads only."""
 
 
-class Units(Group):
+class Units(Group, ABC):
     """One app on one cluster."""
 
     @activity.defn(name="units.apply")

@@ -110,19 +110,16 @@ class Sandbox:
         _describe(name, folder, ports, tools, 0)
         command = [sys.executable, "-m", "emco.sandbox.supervisor", str(folder), str(self._owner)]
         root = str(Path(__file__).resolve().parents[2])
-        supervisor = processes.start(
-            command,
-            log=folder / "logs" / "supervisor.log",
-            environment={"PYTHONPATH": root},
-            outlives_us=True,
+        supervisor = processes.start_detached(
+            command, log=folder / "logs" / "supervisor.log", environment={"PYTHONPATH": root}
         )
-        _describe(name, folder, ports, tools, supervisor.pid)
+        _describe(name, folder, ports, tools, supervisor)
         info = _read(folder / "cluster.json")
         try:
             _await_ready(info)
             _create_nodes(info)
         except BaseException:
-            processes.end(supervisor.pid)
+            processes.end(supervisor)
             raise
         return info
 

@@ -25,16 +25,9 @@ _libc = ctypes.CDLL(None, use_errno=True) if _IS_LINUX else None
 
 
 def start(
-    command: Sequence[str | Path],
-    *,
-    log: Path,
-    environment: Mapping[str, str] | None = None,
-    outlives_us: bool = False,
+    command: Sequence[str | Path], *, log: Path, environment: Mapping[str, str] | None = None
 ) -> subprocess.Popen[bytes]:
-    """Start `command` with its output appended to `log`.
-
-    It is killed when we die, unless it `outlives_us`: then it gets a session of its own.
-    """
+    """Start `command` with its output appended to `log`. It is killed when we die."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
         return subprocess.Popen(
@@ -43,9 +36,27 @@ def start(
             stdout=output,
             stderr=subprocess.STDOUT,
             env={**os.environ, **(environment or {})},
-            start_new_session=outlives_us,
-            preexec_fn=None if outlives_us or not _IS_LINUX else _die_with_parent,
+            preexec_fn=_die_with_parent if _IS_LINUX else None,
         )
+
+
+def start_detached(
+    command: Sequence[str | Path], *, log: Path, environment: Mapping[str, str] | None = None
+) -> int:
+    """Start `command` so that it outlives us, with its output appended to `log`; its process id.
+
+    A shell in between starts it and is gone at once, so nobody is left who would have to wait for it.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    launch = '"$@" </dev/null >>"$EMCO_DETACHED_LOG" 2>&1 & echo $!'
+    told = subprocess.run(
+        ["/bin/sh", "-c", launch, "sh", *(str(part) for part in command)],
+        env={**os.environ, **(environment or {}), "EMCO_DETACHED_LOG": str(log)},
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+        check=True,
+    )
+    return int(told.stdout)
 
 
 def _die_with_parent() -> None:
