@@ -1,0 +1,116 @@
+"""The one way from the `emco` command to the API: HTTP requests, and errors that say what to do next."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+from urllib.parse import quote
+
+import httpx
+
+from emco.cli.failures import Code, Failure, Refused
+from emco.settings import Settings
+
+PREFIX: Final = "/v2/"
+JSON: Final = "application/json"
+BYTES: Final = "application/octet-stream"
+LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
+
+Json = dict[str, Any]
+FilePart = tuple[str, tuple[str, bytes, str]]
+
+
+class Api:
+    """Paths are relative to `/v2/`; every answer that is not 2xx is raised as `Refused`."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url.rstrip("/")
+        try:
+            parsed = httpx.URL(self.url)
+        except httpx.InvalidURL as error:
+            raise _not_a_url(url) from error
+        if parsed.scheme not in ("http", "https") or not parsed.host:
+            raise _not_a_url(url)
+        self._http = httpx.Client(
+            base_url=self.url,
+            timeout=httpx.Timeout(120, connect=5),
+            trust_env=parsed.host not in LOOPBACK,  # a proxy does not reach our own machine
+        )
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def get(self, path: str, *, query: str = "", accept: str = JSON) -> httpx.Response:
+        """Read `path`; `query` is sent as it is."""
+        return self._send("GET", path, query=query, headers={"Accept": accept})
+
+    def read(self, path: str, *, query: str = "") -> Any:
+        """The JSON at `path`."""
+        return self.get(path, query=query).json()
+
+    def write(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any],
+        files: Sequence[FilePart] = (),
+        *,
+        query: str = "",
+        headers: Mapping[str, str] | None = None,
+    ) -> httpx.Response:
+        """POST or PUT `body`: as JSON, or with files as EMCO's form (`metadata`, then the files)."""
+        if not files:
+            return self._send(method, path, query=query, headers=headers, json=body)
+        return self._send(
+            method,
+            path,
+            query=query,
+            headers=headers,
+            data={"metadata": json.dumps(body)},
+            files=list(files),
+        )
+
+    def post(self, path: str) -> httpx.Response:
+        """POST without a body, as the verbs want it."""
+        return self._send("POST", path)
+
+    def delete(self, path: str, *, query: str = "") -> httpx.Response:
+        """DELETE `path`."""
+        return self._send("DELETE", path, query=query)
+
+    def _send(self, method: str, path: str, *, query: str = "", **more: Any) -> httpx.Response:
+        url = PREFIX + quote(path.strip("/"), safe="/~") + (f"?{query}" if query else "")
+        try:
+            response = self._http.request(method, url, **more)
+        except httpx.TransportError as error:
+            raise self._unreachable(error) from error
+        if not response.is_success:
+            raise Refused(response)
+        return response
+
+    def _unreachable(self, error: httpx.TransportError) -> Failure:
+        reason = str(error) or type(error).__name__
+        return Failure(
+            f"The API does not answer at {self.url}",
+            f"{reason}\nIs `emco up` running? Another address is set with EMCO_URL=http://HOST:PORT",
+            code=Code.UNREACHABLE,
+        )
+
+
+def _not_a_url(url: str) -> Failure:
+    return Failure(
+        f"EMCO_URL is not an address: {url!r}",
+        "write it as http://HOST:PORT",
+        code=Code.USAGE,
+    )
+
+
+@contextmanager
+def connected() -> Iterator[Api]:
+    """The API that the settings name."""
+    api = Api(Settings().url)
+    try:
+        yield api
+    finally:
+        api.close()
