@@ -8,6 +8,7 @@ import asyncio
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -38,7 +39,7 @@ from emco.domain.plan.model import AppInput, Capabilities, ClusterInput, Plan, R
 from emco.domain.plan.placement import place
 from emco.domain.plan.values import effective
 from emco.domain.resource import Address
-from emco.domain.status import NAMESPACE_CLAIM, Footprint
+from emco.domain.status import NAMESPACE_CLAIM, Footprint, ObjectStatus, UnitRow
 from emco.store.store import Store
 
 RENDERS_AT_ONCE: Final = max(2, os.cpu_count() or 1)
@@ -60,7 +61,7 @@ class StoredPlanning(Planning):
                 if digest is None:
                     digest = await self._make(request)
                 plan = await asyncio.to_thread(self.load, digest)
-                await asyncio.to_thread(self._claim, request, plan)
+                await asyncio.to_thread(self._claim, request, digest, plan)
                 return PlanSummary(digest=digest, clusters=plan.clusters, units=len(plan.units))
 
     async def footprint(self, request: PlanRequest) -> PlanSummary:
@@ -93,8 +94,9 @@ class StoredPlanning(Planning):
         apps = {one.app for one in left if one.cluster == request.cluster}
         return Outline(apps=tuple(sorted(apps - {NAMESPACE_CLAIM})))
 
-    def _claim(self, request: PlanRequest, plan: Plan) -> None:
+    def _claim(self, request: PlanRequest, digest: str, plan: Plan) -> None:
         """Write down what will be on the clusters before anything is: terminate relies on it."""
+        deployment = deployment_address(request.deployment)
         units = [
             Footprint(app=u.app, cluster=u.cluster, namespace=plan.namespace, objects=u.objects)
             for u in plan.units
@@ -103,7 +105,21 @@ class StoredPlanning(Planning):
             Footprint(app=NAMESPACE_CLAIM, cluster=cluster, namespace=plan.namespace)
             for cluster in plan.clusters
         ]
-        self._store.claim(deployment_address(request.deployment), [*units, *namespaces])
+        self._store.claim(deployment, [*units, *namespaces])
+        now = datetime.now(UTC)
+        self._store.announce(
+            deployment,
+            [
+                UnitRow(
+                    app=u.app,
+                    cluster=u.cluster,
+                    since=now,
+                    plan=digest,
+                    objects=tuple(ObjectStatus(key=key) for key in u.objects),
+                )
+                for u in plan.units
+            ],
+        )
 
     async def _make(self, request: PlanRequest) -> str:
         deployment = deployment_address(request.deployment)

@@ -88,8 +88,12 @@ def apply(
         run(api, read, dry_run=dry_run)
 
 
-def run(api: Api, read: Sequence[Document], *, dry_run: bool = False) -> Counter[Verdict]:
+def run(
+    api: Api, read: Sequence[Document], *, dry_run: bool = False, quiet: bool = False
+) -> Counter[Verdict]:
     """Apply `read`, printing a line for each; raises `Failure` at the end if one failed.
+
+    `quiet` prints errors only.
 
     A document whose needs failed is skipped: its own error would only hide the real one.
     """
@@ -102,7 +106,8 @@ def run(api: Api, read: Sequence[Document], *, dry_run: bool = False) -> Counter
         else:
             outcome = _guarded(api, read[number], dry_run=dry_run)
         outcomes[number] = outcome
-        show(outcome, read[number])
+        if outcome.failure or not quiet:
+            show(outcome, read[number])
     return summary(outcomes.values(), "would be " if dry_run else "")
 
 

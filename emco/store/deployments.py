@@ -65,6 +65,22 @@ class Deployments:
 
         self._database.write(work)
 
+    def announce(self, deployment: Address, units: Sequence[UnitRow]) -> None:
+        """Add rows for units that have none, or one of another plan; others stay as they are."""
+
+        def work(connection: Connection) -> None:
+            owner = _id(connection, deployment)
+            there = {
+                (row.cluster, row.app): row.document.get("plan")
+                for row in connection.execute(select(t.unit).where(t.unit.c.deployment == owner))
+            }
+            for unit in units:
+                if there.get((unit.cluster, unit.app), "") != unit.plan:
+                    key = {"deployment": owner, "cluster": unit.cluster, "app": unit.app}
+                    _upsert(connection, t.unit, key, {"document": unit.model_dump(mode="json")})
+
+        self._database.write(work)
+
     def units(self, deployment: Address) -> list[UnitRow]:
         """All units of a deployment, by cluster and app."""
         with self._database.read() as connection:
