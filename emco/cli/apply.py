@@ -93,9 +93,8 @@ def run(
 ) -> Counter[Verdict]:
     """Apply `read`, printing a line for each; raises `Failure` at the end if one failed.
 
-    `quiet` prints errors only.
-
-    A document whose needs failed is skipped: its own error would only hide the real one.
+    A document whose needs failed is skipped: its own error would only hide the real one. With
+    `quiet` only errors and the last line are printed.
     """
     needed = order.needs(read)
     outcomes: dict[int, Outcome] = {}
@@ -143,12 +142,16 @@ def summary(outcomes: Any, prefix: str = "") -> Counter[Verdict]:
     """The last line; raises `Failure` with the code of the first error if there was one."""
     all_of_them = list(outcomes)
     counts = Counter(outcome.verdict for outcome in all_of_them)
-    told = ", ".join(f"{counts[verdict]} {verdict}" for verdict in Verdict if counts[verdict])
+    told = ", ".join(_many(counts[verdict], verdict) for verdict in Verdict if counts[verdict])
     failures = [o.failure for o in all_of_them if o.failure]
     if failures:
         raise Failure(told, code=failures[0].code)
     terminal.say(prefix + told if told else "nothing to do")
     return counts
+
+
+def _many(count: int, verdict: Verdict) -> str:
+    return f"{count} {verdict}s" if verdict is Verdict.ERROR and count > 1 else f"{count} {verdict}"
 
 
 def _apply(api: Api, document: Document, *, dry_run: bool) -> Outcome:

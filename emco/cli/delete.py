@@ -10,7 +10,10 @@ from emco.cli.apply import FilesOption, Outcome, Verdict, show, summary
 from emco.cli.client import Api, connected
 from emco.cli.documents import Document
 from emco.cli.failures import Code, Failure, Refused
+from emco.domain.kinds.delivery import Deployment
+from emco.domain.kinds.tenancy import LogicalCloud
 from emco.domain.lifecycle import Verb
+from emco.domain.resource import Address
 
 
 def delete(
@@ -56,8 +59,11 @@ def _one(api: Api, found: places.Target, *, dry_run: bool) -> None:
 def run(api: Api, read: Sequence[Document], *, dry_run: bool = False) -> None:
     """Delete what `read` describes, in reverse, printing a line for each.
 
-    Everything is tried; raises `Failure` at the end if something could not be deleted.
+    Everything is tried; raises `Failure` at the end if something could not be deleted, and before
+    anything is when a deployment or logical cloud among it is up.
     """
+    if not dry_run:
+        _require_down(api, read)
     outcomes = []
     for number in reversed(order.ordered(read)):
         document = read[number]
@@ -67,6 +73,34 @@ def run(api: Api, read: Sequence[Document], *, dry_run: bool = False) -> None:
         outcomes.append(outcome)
         show(outcome, document)
     summary(outcomes, "could be " if dry_run else "")
+
+
+def _require_down(api: Api, read: Sequence[Document]) -> None:
+    """Deleting the intents of what runs, and then being refused the rest, would help nobody."""
+    ended = {document.path for document in read if document.verb == "instantiate"}
+    up = [
+        Address.of(kind, places.locate(document.path).names)
+        for document in read
+        if (kind := document.place.collection) in (Deployment, LogicalCloud)
+        and not document.verb
+        and document.path not in ended
+    ]
+    commands = [operate.terminating(at) for at in up if _is_up(api, at)]
+    if commands:
+        raise Failure(
+            "Some of it is up, so nothing was deleted",
+            "\n".join(sorted(commands, key=lambda text: "--cloud" in text)),
+            code=Code.CONFLICT,
+        )
+
+
+def _is_up(api: Api, address: Address) -> bool:
+    try:
+        return operate.is_live(api, address)
+    except Refused as refused:
+        if refused.code is Code.NOT_FOUND:
+            return False
+        raise
 
 
 def _guarded(api: Api, document: Document, *, dry_run: bool) -> Outcome:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 
 import typer
@@ -14,7 +15,7 @@ from emco.cli.terminal import Output, OutputOption
 from emco.domain.kinds.delivery import Deployment
 from emco.domain.lifecycle import BEGUN, DONE, FAILED, Progress, State, Verb
 from emco.domain.names import short_name
-from emco.domain.resource import Address
+from emco.domain.resource import Address, kind_named
 from emco.domain.status import Phase
 
 DeploymentArgument = Annotated[
@@ -116,9 +117,7 @@ def _say_begun(verb: Verb, address: Address) -> None:
 
 
 def _called(address: Address) -> str:
-    if address.kind == Deployment.kind:
-        return short_name(address)
-    return "/".join(address.path.split("/")[1::2])
+    return "/".join(address.names(kind_named(address.kind)))
 
 
 def status(
@@ -211,13 +210,36 @@ def look(api: Api, address: Address) -> tree.Explanation:
 
 
 def _looking(api: Api, address: Address) -> Callable[[], tree.Explanation]:
-    return lambda: look(api, address)
+    """Looks again and again; when the operation began is asked once for each."""
+    began: dict[str, datetime | None] = {}
+
+    def looked() -> tree.Explanation:
+        seen = look(api, address)
+        if seen.operation and seen.operation not in began:
+            began[seen.operation] = _began(api, address, seen.operation)
+        return seen.model_copy(update={"began": began.get(seen.operation)})
+
+    return looked
+
+
+def _began(api: Api, address: Address, operation: str) -> datetime | None:
+    status = api.read(f"{address}/status", query="output=summary")
+    for action in status.get("states", {}).get("actions", []):
+        if action.get("instance") == operation:
+            return datetime.fromisoformat(action["time"])
+    return None
 
 
 def is_live(api: Api, address: Address) -> bool:
     """Whether something of a deployment or cloud may be on a cluster."""
     progress = api.read(f"{address}/status").get("deployedStatus") or Progress.CREATED
     return progress not in (Progress.CREATED, Progress.TERMINATED)
+
+
+def terminating(address: Address) -> str:
+    """The command that takes a deployment or cloud down."""
+    option = "" if address.kind == Deployment.kind else "--cloud "
+    return f"emco {Verb.TERMINATE} {option}{_called(address)} --wait"
 
 
 def wait_for(api: Api, address: Address, verb: Verb, *, timeout: float | None = None) -> None:
@@ -232,7 +254,7 @@ def wait_for(api: Api, address: Address, verb: Verb, *, timeout: float | None = 
     failed = [unit for unit in seen.units if unit.phase is Phase.FAILED]
     if seen.progress is DONE[verb] and not failed:
         if not terminal.out().is_terminal:
-            terminal.out().print(tree.headline(seen))
+            terminal.out().print(tree.headline(seen, datetime.now(UTC)))
         return
     if seen.progress in (DONE[verb], FAILED[verb]):
         lines = [f"{u.app} on {u.cluster}: {u.reason}" for u in failed] or [seen.message]

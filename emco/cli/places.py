@@ -192,6 +192,11 @@ def form(kind: Kind) -> str:
     return "/".join(_CAPITAL.sub("-", param).upper() for param in params)
 
 
+def separated(name: str) -> str:
+    """`logicalCloud` as two words."""
+    return _CAPITAL.sub(" ", name).lower()
+
+
 DEPLOYMENT_FORM: Final = "project/compositeApp/version/name"
 CLOUD_FORM: Final = "project/cloud"
 

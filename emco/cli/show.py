@@ -57,7 +57,7 @@ def _print(kind: Kind, found: Sequence[Found], output: Output, *, single: bool =
         return
     columns = [c for c in _columns(kind) if any(_cell(body, c) for _, body in found)]
     rows = [["/".join(names), *(_cell(body, c) for c in columns)] for names, body in found]
-    terminal.table(["name", *columns], rows)
+    terminal.table(["name", *map(places.separated, columns)], rows)
 
 
 def _columns(kind: Kind) -> list[str]:
@@ -157,12 +157,8 @@ def _uses(answer: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
     return [
         ("Refers to", [f"{use['path']}  ({use['field']})" for use in answer["outgoing"]]),
         ("Referred to by", [f"{use['path']}  ({use['field']})" for use in answer["incoming"]]),
-        ("Holds", [_held(child) for child in answer["children"]]),
+        ("Holds", [child["path"] for child in answer["children"]]),
     ]
-
-
-def _held(child: Mapping[str, str]) -> str:
-    return str(child["path"])
 
 
 def references(

@@ -74,13 +74,14 @@ class Unit(_Answer):
 
 
 class Explanation(_Answer):
-    """The answer of GET …/explain."""
+    """The answer of GET …/explain. `began` is when the operation was accepted, where that was asked."""
 
     deployment: str
     state: str
     progress: Progress
     message: str = ""
     operation: str = ""
+    began: datetime | None = None
     units: tuple[Unit, ...] = ()
 
     @property
@@ -176,7 +177,6 @@ class _Live:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._began: datetime | None = None
         self._live = Live(console=console, auto_refresh=False, transient=False)
 
     def __enter__(self) -> None:
@@ -187,33 +187,27 @@ class _Live:
 
     def show(self, seen: Explanation) -> None:
         """Draw it."""
-        if seen.is_running and self._began is None:
-            self._began = min((unit.since for unit in seen.units), default=None)
         lines = max(5, self._console.height - _FRAME_LINES)
-        self._live.update(draw(seen, began=self._began, lines=lines), refresh=True)
+        self._live.update(draw(seen, lines=lines), refresh=True)
 
 
-def draw(
-    seen: Explanation, *, began: datetime | None = None, lines: int | None = None
-) -> RenderableType:
+def draw(seen: Explanation, *, lines: int | None = None) -> RenderableType:
     """The tree as something to print, of at most `lines` units: those that are done give way first."""
     now = datetime.now(UTC)
     shown, hidden = _fitting(seen.units, lines)
     return Group(
-        headline(seen, now=now, began=began),
-        _grid(shown, now, began),
+        headline(seen, now),
+        _grid(shown, now, seen.began),
         *([Text(f"   … and {_counted(hidden)}", style="dim")] if hidden else []),
     )
 
 
-def headline(
-    seen: Explanation, *, now: datetime | None = None, began: datetime | None = None
-) -> Text:
-    """The deployment, how far it is, and for how long."""
+def headline(seen: Explanation, now: datetime) -> Text:
+    """The deployment, how far it is, and while it is on its way for how long."""
     style = "bold red" if "Failed" in seen.progress else _COLOURS.get(seen.progress, "bold yellow")
     text = Text.assemble((seen.deployment, "bold"), "  ", (str(seen.progress), style))
-    if now and began and seen.is_running:
-        text.append(f"  {int((now - began).total_seconds())} s", style="dim")
+    if seen.began and seen.is_running:
+        text.append(f"  {max(0, int((now - seen.began).total_seconds()))} s", style="dim")
     if seen.units:
         text.append(f"  {_counted(seen.units)}", style="dim")
     if seen.message:
@@ -238,7 +232,7 @@ def _fitting(units: Sequence[Unit], lines: int | None) -> tuple[list[Unit], list
 
 
 def _grid(units: Sequence[Unit], now: datetime, began: datetime | None) -> Table:
-    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid = Table.grid(padding=(0, 2, 0, 0), expand=True)  # so that only the last column gives way
     for _ in range(5):
         grid.add_column(no_wrap=True)
     grid.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
@@ -260,10 +254,12 @@ def _grid(units: Sequence[Unit], now: datetime, began: datetime | None) -> Table
 
 
 def _time(unit: Unit, now: datetime, began: datetime | None) -> str:
-    """How long it took, for what is done while we look; else how long it is as it is."""
-    if unit.phase in _QUIET:
-        return f"{max(0, int((unit.since - began).total_seconds()))} s" if began else ""
-    return f"{unit.seconds(now)} s"
+    """How long this operation took, for what is done by it; else how long it is as it is."""
+    if unit.phase not in _QUIET:
+        return f"{unit.seconds(now)} s"
+    if began is None or unit.since < began:
+        return ""
+    return f"{int((unit.since - began).total_seconds())} s"
 
 
 def _reason_style(unit: Unit) -> str:
@@ -273,7 +269,7 @@ def _reason_style(unit: Unit) -> str:
 def plain(seen: Explanation) -> None:
     """The same facts as a table, once."""
     now = datetime.now(UTC)
-    terminal.out().print(headline(seen))
+    terminal.out().print(headline(seen, now))
     if seen.units:
         terminal.table(
             ("app", "cluster", "phase", "ready", "since", "waiting for"),
