@@ -9,13 +9,14 @@ import os
 import shutil
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Final
 
 import httpx
 import typer
 
-from emco.cli import apply, documents, operate, terminal, tree
+from emco.cli import apply, documents, operate, terminal, tree, up
 from emco.cli.client import Api, connected
 from emco.cli.failures import Code, Failure
 from emco.cli.sandbox import told
@@ -60,6 +61,8 @@ def bring_up(settings: Settings) -> None:
             "The demo's charts are not part of this installation: run from a checkout"
         )
     folder = _folder(settings)
+    if not processes.is_running(_pid(folder)):
+        up.require_ports(settings)  # before minutes are spent on anything else
     tools = toolchain.find(settings, terminal.say)
     terminal.say(f"clusters {' and '.join(CLUSTERS)} …")
     infos = Sandbox(folder / "sandbox").create(CLUSTERS, tools)
@@ -83,7 +86,7 @@ def take_down(settings: Settings) -> None:
         terminal.say("The demo is not up: there is nothing to remove.")
         return
     pid = _pid(folder)
-    if pid and processes.is_running(pid):
+    if processes.is_running(pid):
         terminal.say("stopping the system …")
         processes.end(pid, seconds=30)
     sandbox = Sandbox(folder / "sandbox")
@@ -91,6 +94,8 @@ def take_down(settings: Settings) -> None:
     terminal.say(f"deleting clusters {' and '.join(names)} …" if names else "no clusters left")
     sandbox.delete(names)
     shutil.rmtree(folder, ignore_errors=True)
+    with suppress(OSError):
+        settings.data.rmdir()  # stays when there is anything else in it
     terminal.say(f"Nothing of the demo is left; built tools stay in {settings.cache}.")
 
 
@@ -107,10 +112,9 @@ def _pid(folder: Path) -> int:
 
 def _start_system(settings: Settings, tools: toolchain.Tools) -> None:
     folder = _folder(settings)
-    if (pid := _pid(folder)) and processes.is_running(pid):
+    if processes.is_running(pid := _pid(folder)):
         _await_system(settings, pid)
         return
-    processes.require_free(settings.host, settings.port, "the API", "EMCO_PORT and EMCO_URL")
     terminal.say("Temporal server, worker and API …")
     root = str(Path(__file__).resolve().parents[2])
     pid = processes.start_detached(

@@ -79,7 +79,7 @@ def up(
 def run(settings: Settings, *, quiet: bool = False) -> None:
     """Start the parts, say where they are, keep them running until SIGINT or SIGTERM."""
     settings.data.mkdir(parents=True, exist_ok=True)
-    _require_ports(settings)
+    require_ports(settings)
     tools = toolchain.find(settings, lambda line: typer.echo(line, err=True))
     stopping: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -100,7 +100,8 @@ def run(settings: Settings, *, quiet: bool = False) -> None:
             part.stop()
 
 
-def _require_ports(settings: Settings) -> None:
+def require_ports(settings: Settings) -> None:
+    """Raises `SandboxError` naming the first port that is taken, and how to choose another."""
     port = _temporal_port(settings)
     processes.require_free(settings.host, settings.port, "the API", "EMCO_PORT and EMCO_URL")
     processes.require_free("127.0.0.1", port, "Temporal", "EMCO_TEMPORAL_ADDRESS")

@@ -77,7 +77,9 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def is_running(pid: int) -> bool:
-    """True while there is a process of that id that has not ended; zombies have."""
+    """True while there is a process of that id that has not ended (zombies have); 0 is none."""
+    if not pid:
+        return False
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
