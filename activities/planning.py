@@ -7,6 +7,7 @@ retry after a crash cannot change what is applied, even when a chart is random.
 import asyncio
 import os
 import tempfile
+import threading
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -43,6 +44,7 @@ from emco.domain.status import NAMESPACE_CLAIM, Footprint, ObjectStatus, UnitRow
 from emco.store.store import Store
 
 RENDERS_AT_ONCE: Final = max(2, os.cpu_count() or 1)
+PLANS_KEPT: Final = 8
 
 log = structlog.get_logger("emco.planning")
 
@@ -52,6 +54,8 @@ class StoredPlanning(Planning):
 
     def __init__(self, store: Store, clusters: Clusters, renderer: Renderer) -> None:
         self._store, self._clusters, self._renderer = store, clusters, renderer
+        self._plans: dict[str, Plan] = {}
+        self._loading = threading.Lock()
 
     async def plan(self, request: PlanRequest) -> PlanSummary:
         """See `Planning.plan`."""
@@ -79,8 +83,14 @@ class StoredPlanning(Planning):
             return await asyncio.to_thread(self._outline, request)
 
     def load(self, digest: str) -> Plan:
-        """A plan by its digest."""
-        return Plan.model_validate_json(self._store.blob(digest))
+        """A plan by its digest. Plans never change, so the last few are kept: every unit asks."""
+        with self._loading:
+            if (plan := self._plans.pop(digest, None)) is None:
+                plan = Plan.model_validate_json(self._store.blob(digest))
+            self._plans[digest] = plan
+            while len(self._plans) > PLANS_KEPT:
+                del self._plans[next(iter(self._plans))]
+            return plan
 
     def _recorded(self, request: PlanRequest) -> str | None:
         return self._store.plan_of(deployment_address(request.deployment), request.operation)

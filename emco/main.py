@@ -130,6 +130,8 @@ async def worker(client: Client, store: Store, settings: Settings) -> AsyncItera
             workflows=WORKFLOWS,
             activities=[*records.activities(), *planning.activities(), *units.activities()],
             workflow_runner=SANDBOX,
+            # The default is a hash of every module in the process, which takes seconds.
+            build_id="emco",
             max_concurrent_activities=1000,
             max_cached_workflows=2000,
             sticky_queue_schedule_to_start_timeout=timedelta(seconds=3),

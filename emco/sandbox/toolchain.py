@@ -185,13 +185,9 @@ def _compile(
     build = subprocess.Popen(
         command, cwd=source, env=_environment(), stderr=subprocess.PIPE, text=True
     )
+    assert build.stderr is not None  # noqa: S101 — it was asked for
     lines: list[str] = []
-
-    def drain() -> None:
-        assert build.stderr is not None  # noqa: S101 — it was asked for
-        lines.extend(build.stderr)
-
-    reader = threading.Thread(target=drain, daemon=True)
+    reader = threading.Thread(target=lambda said: lines.extend(said), args=(build.stderr,))
     reader.start()
     told: set[str] = set()
     next_line = started + 10
@@ -210,7 +206,9 @@ def _compile(
         build.terminate()
         build.wait()
         raise
-    reader.join()
+    finally:
+        reader.join()
+        build.stderr.close()
     if build.returncode:
         raise _failed("".join(lines[-20:]))
 

@@ -6,9 +6,10 @@ lose a race are run again from the start.
 """
 
 import random
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
@@ -28,6 +29,10 @@ class Database:
 
     def __init__(self, url: str) -> None:
         self.is_sqlite = make_url(url).get_backend_name() == "sqlite"
+        # SQLite has one writer; threads that wait for it here do not have to poll its lock file.
+        self._writing: AbstractContextManager[object] = (
+            threading.Lock() if self.is_sqlite else nullcontext()
+        )
         self.engine: Engine = create_engine(url, **({} if self.is_sqlite else _POSTGRESQL))
         if self.is_sqlite:
             event.listen(self.engine, "connect", _tune_sqlite)
@@ -45,7 +50,7 @@ class Database:
         """
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                with self.engine.begin() as connection:
+                with self._writing, self.engine.begin() as connection:
                     return work(connection)
             except IntegrityError as error:
                 if attempt == ATTEMPTS:

@@ -350,7 +350,10 @@ def _cursor_of(path: str) -> str:
 
 def _path_of(cursor: str) -> str:
     try:
-        return base64.urlsafe_b64decode(cursor.encode()).decode()
+        path = base64.urlsafe_b64decode(cursor.encode()).decode()
+        if "\x00" in path:  # PostgreSQL takes none, and no path of ours has one
+            raise ValueError
+        return path
     except ValueError:
         raise Invalid(
             "Invalid cursor", "use the cursor of the page before, exactly as it was given"
