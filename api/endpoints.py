@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Final, cast
 
 from fastapi import Path, Query, Request, Response
+from pydantic.json_schema import SkipJsonSchema
 
 from emco.domain.errors import NotFound
 from emco.domain.resource import NAME_PATTERN, Address, Resource
@@ -19,6 +20,9 @@ from emco.domain.resource import NAME_PATTERN, Address, Resource
 PREFIX: Final = "/v2/"
 MAX_NAME: Final = 128
 _NAME: Final = re.compile(NAME_PATTERN)
+
+_ABSENT: Final = cast(Any, SkipJsonSchema)[None]
+"""Without it every optional query would be documented as one that may be null."""
 
 Queries = Mapping[str, Any]
 Handler = Callable[[Request, Address, Queries], Awaitable[Response]]
@@ -32,15 +36,18 @@ class QueryParameter:
     name: str
     type: Any
     description: str
+    choices: tuple[str, ...] = ()
+    """Documented here, checked by the handler, which has EMCO's sentence for a wrong one."""
 
     def parameter(self) -> inspect.Parameter:
         """As FastAPI wants to see it: optional, absent means None."""
-        query = Query(description=self.description)
+        extra = {"enum": list(self.choices)} if self.choices else None
+        query = Query(description=self.description, json_schema_extra=extra)
         return inspect.Parameter(
             self.name,
             inspect.Parameter.KEYWORD_ONLY,
             default=None,
-            annotation=Annotated[self.type | None, query],
+            annotation=Annotated[self.type | _ABSENT, query],
         )
 
 

@@ -6,7 +6,6 @@ from starlette.concurrency import run_in_threadpool
 from api import openapi
 from api.endpoints import json_response
 from api.operations import Operations
-from emco.domain.errors import Unavailable
 from emco.domain.kinds.tenancy import Project
 from emco.store.store import Store
 
@@ -34,10 +33,7 @@ def health_routes(store: Store, operations: Operations) -> APIRouter:
         responses={200: openapi.answer("Ready", _SCHEMA), **openapi.problems(503)},
     )
     async def readyz() -> Response:
-        try:
-            await run_in_threadpool(store.list, Project, limit=1)
-        except Exception as e:  # whatever a database driver may raise
-            raise Unavailable("The database is unavailable", type(e).__name__) from e
+        await run_in_threadpool(store.list, Project, limit=1)
         await operations.check()
         return json_response(_OK)
 

@@ -35,8 +35,8 @@ from emco.store.store import Store
 
 _FILTERS = (
     QueryParameter("instance", str, "The instance of one of the actions"),
-    QueryParameter("status", str, "`deployed` or `ready`"),
-    QueryParameter("output", str, "`summary`, `all` (default) or `detail`"),
+    QueryParameter("status", str, "What is told of each object", tuple(report.Shown)),
+    QueryParameter("output", str, "How much is told, `all` by default", tuple(report.Output)),
     QueryParameter("cluster", list[str], "Only these clusters, as `provider+cluster`"),
     QueryParameter("resource", list[str], "Only objects with these names"),
     QueryParameter("clusters", str, "Only list the clusters"),
@@ -44,7 +44,7 @@ _FILTERS = (
 )
 _DEPLOYMENT_FILTERS = (
     *_FILTERS,
-    QueryParameter("type", str, "`rsync` or `cluster`: older member names (deprecated)"),
+    QueryParameter("type", str, "Older member names (deprecated)", ("rsync", "cluster")),
     QueryParameter("app", list[str], "Only these apps"),
     QueryParameter("apps", str, "Only list the apps"),
 )

@@ -47,8 +47,8 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def parameters(request: Request, error: RequestValidationError) -> Response:
-        lines = [f"{'.'.join(map(str, e['loc'][1:]))}: {e['msg']}" for e in error.errors()]
-        names = ", ".join(str(e["loc"][-1]) for e in error.errors())
+        lines = [f"{e['loc'][1]}: {e['msg']}" for e in error.errors()]
+        names = ", ".join(dict.fromkeys(str(e["loc"][1]) for e in error.errors()))
         return await known(request, Invalid(f"Invalid query {names}", "\n".join(lines)))
 
 

@@ -45,8 +45,8 @@ class TemporalOperations(Operations):
         try:
             if await self._client.service_client.check_health(timeout=timedelta(seconds=5)):
                 return
-        except RPCError as e:
-            raise self._unavailable(str(e)) from e
+        except (RPCError, RuntimeError) as e:
+            raise self._unavailable(_reason(e)) from e
         raise self._unavailable("it says it is not serving")
 
     async def _ask(self, update: str, deployment: Address) -> None:
@@ -75,7 +75,8 @@ class TemporalOperations(Operations):
                 f"no worker of the task queue '{self._settings.task_queue}' accepted {update} "
                 f"within {ANSWER_WITHIN.seconds} seconds; is one running?"
             ) from e
-        except (RPCError, WorkflowAlreadyStartedError) as e:
+        except (RPCError, WorkflowAlreadyStartedError, RuntimeError) as e:
+            # RuntimeError is what the SDK raises when a client's first connection fails.
             raise self._unavailable(_reason(e)) from e
 
     def _refusal(self, error: WorkflowUpdateFailedError, update: str) -> EmcoError:

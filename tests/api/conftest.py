@@ -3,6 +3,8 @@
 import asyncio
 import secrets
 import sqlite3
+import threading
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import closing
@@ -13,6 +15,7 @@ from typing import Any
 
 import httpx
 import pytest
+import uvicorn
 
 from api.app import create_app
 from api.openapi import Emco
@@ -174,3 +177,17 @@ def store(api: Api) -> Store:
 @pytest.fixture
 def operations(api: Api) -> RecordedOperations:
     return api.operations
+
+
+@pytest.fixture(scope="session")
+def port(api: Api) -> Iterator[int]:
+    """The same application behind a real server on a real socket."""
+    config = uvicorn.Config(api.app, host="127.0.0.1", port=0, log_level="error", lifespan="off")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    yield server.servers[0].sockets[0].getsockname()[1]
+    server.should_exit = True
+    thread.join()

@@ -204,8 +204,9 @@ def test_a_wrong_limit_is_refused(client: Client, query: str) -> None:
     assert (answer.status_code, answer.json()["title"]) == (400, "Invalid query limit")
 
 
-def test_a_wrong_cursor_is_refused(client: Client) -> None:
-    assert client.get("/v2/projects?limit=1&cursor=x").status_code == 400
+@pytest.mark.parametrize("cursor", ["x", "AA=="])
+def test_a_wrong_cursor_is_refused(client: Client, cursor: str) -> None:
+    assert client.get(f"/v2/projects?limit=1&cursor={cursor}").status_code == 400
 
 
 def test_clusters_are_listed_by_label_and_with_labels(shop: Client) -> None:

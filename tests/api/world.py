@@ -6,6 +6,8 @@ from typing import Any
 
 from httpx import Client, Response
 
+from emco.domain.kinds import all as _every_kind  # noqa: F401  defines the kinds
+from emco.domain.resource import Address, kind_named
 from tests.api.builders import CHART, KUBECONFIG, PROFILE, named
 
 APP = "/v2/projects/shop/composite-apps/boutique/v1"
@@ -24,6 +26,12 @@ class Item:
     path: str
     body: dict[str, Any]
     file: bytes | None = None
+
+    @property
+    def names(self) -> dict[str, str]:
+        """Its names by path parameter."""
+        kind = kind_named(self.kind)
+        return Address(self.kind, self.path.removeprefix("/v2/")).params(kind)
 
     def post(self, client: Client, **changes: Any) -> Response:
         """Create it; `changes` replace members of the body."""
