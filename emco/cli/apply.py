@@ -185,7 +185,7 @@ def _there(api: Api, document: Document) -> _There | None:
         if refused.code is Code.NOT_FOUND:
             return None
         raise
-    return _There(response.json(), response.headers.get("ETag", ""))
+    return _There(api.parsed(response), response.headers.get("ETag", ""))
 
 
 def _update(

@@ -47,7 +47,18 @@ class Api:
 
     def read(self, path: str, *, query: str = "") -> Any:
         """The JSON at `path`."""
-        return self.get(path, query=query).json()
+        return self.parsed(self.get(path, query=query))
+
+    def parsed(self, response: httpx.Response) -> Any:
+        """The JSON of an answer; a `Failure` when it has none, since then it is somebody else's."""
+        try:
+            return response.json()
+        except ValueError as error:
+            raise Failure(
+                f"What answers at {self.url} is not emco's API",
+                f"{response.url.path} gave {response.headers.get('Content-Type') or 'no type'}\n"
+                "Is EMCO_URL the address of the API?",
+            ) from error
 
     def write(
         self,

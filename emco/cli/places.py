@@ -79,26 +79,31 @@ def _mapping(body: Mapping[str, Any], member: str) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
+def word(kind: Kind) -> str:
+    """Our name for one of a kind."""
+    return _CAPITAL.sub("-", kind.kind).lower()
+
+
 def words(kind: Kind) -> tuple[str, ...]:
-    """What a person may call a kind: the segment of the URL, and our own name for it."""
-    own = _CAPITAL.sub("-", kind.kind).lower()
+    """What a person may call a kind, our name for many of them first: that and the URL's segment."""
+    own = word(kind)
     many = f"{own[:-1]}ies" if own.endswith("y") else f"{own}s"
     singular = kind.plural.removesuffix("s")
     return tuple(dict.fromkeys((many, kind.plural, own, singular)))
 
 
-def kind_called(word: str) -> Kind:
-    """The kind that `word` means; a `Failure` lists the words there are."""
-    wanted = word.lower()
+def kind_called(text: str) -> Kind:
+    """The kind that `text` means; a `Failure` lists the words there are."""
+    wanted = text.lower()
     found = [kind for kind in all_kinds() if wanted in words(kind)]
     if len(found) == 1:
         return found[0]
     if found:
         choices = " or ".join(words(kind)[0] for kind in found)
-        raise Failure(f"'{word}' can mean several kinds", f"say {choices}", code=Code.USAGE)
+        raise Failure(f"'{text}' can mean several kinds", f"say {choices}", code=Code.USAGE)
     known = ", ".join(sorted(words(kind)[0] for kind in all_kinds()))
     raise Failure(
-        f"There is no kind of resource called '{word}'",
+        f"There is no kind of resource called '{text}'",
         f"There are: {known}.\nAn anchor works too: projects/shop/logical-clouds",
         code=Code.USAGE,
     )
@@ -173,10 +178,10 @@ def one(found: Target, verb: str) -> Target:
             f"see what there is: emco get {found.raw.rpartition('/')[0] or 'projects'}",
             code=Code.USAGE,
         )
-    word = words(found.kind)[2]
+    called = word(found.kind)
     raise Failure(
-        f"{verb} wants one {word}",
-        f"name it: emco {verb} {word} {form(found.kind)}",
+        f"{verb} wants one {called}",
+        f"name it: emco {verb} {called} {form(found.kind)}",
         code=Code.USAGE,
     )
 
@@ -211,7 +216,7 @@ def cloud(text: str) -> Address:
     return _moved(LogicalCloud, text, CLOUD_FORM, "logical-clouds")
 
 
-def _moved(kind: Kind, text: str, written: str, word: str) -> Address:
+def _moved(kind: Kind, text: str, written: str, many: str) -> Address:
     place = locate(text)
     if place.kind is kind and place.is_known and place.collection is None:
         return Address.of(kind, place.names)
@@ -219,7 +224,7 @@ def _moved(kind: Kind, text: str, written: str, word: str) -> Address:
     if len(names) != count(kind):
         raise Failure(
             f"'{text}' is not of the form {written}",
-            f"see what there is: emco get {word}",
+            f"see what there is: emco get {many}",
             code=Code.USAGE,
         )
     return Address.of(kind, names)

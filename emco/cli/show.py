@@ -136,7 +136,7 @@ def describe(what: WhatArgument, path: PathArgument = "") -> None:
     head = {"kind": address.kind, "anchor": address.path}
     if etag := response.headers.get("ETag", "").strip('"'):
         head["generation"] = etag
-    terminal.say(terminal.as_yaml({**head, **moving, **response.json()}))
+    terminal.say(terminal.as_yaml({**head, **moving, **api.parsed(response)}))
     for title, rows in _uses(uses):
         if rows:
             terminal.say(f"\n{title}", style="bold")

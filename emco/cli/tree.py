@@ -191,9 +191,11 @@ class _Live:
         self._live.update(draw(seen, lines=lines), refresh=True)
 
 
-def draw(seen: Explanation, *, lines: int | None = None) -> RenderableType:
+def draw(
+    seen: Explanation, *, lines: int | None = None, now: datetime | None = None
+) -> RenderableType:
     """The tree as something to print, of at most `lines` units: those that are done give way first."""
-    now = datetime.now(UTC)
+    now = now or datetime.now(UTC)
     shown, hidden = _fitting(seen.units, lines)
     return Group(
         headline(seen, now),
