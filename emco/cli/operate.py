@@ -250,7 +250,11 @@ def wait_for(api: Api, address: Address, verb: Verb, *, timeout: float | None = 
     if address.kind != Deployment.kind:
         _await_cloud(api, address, verb, timeout)
         return
-    seen = tree.follow(_looking(api, address), lambda s: _is_over(s, verb), timeout=timeout)
+    try:
+        seen = tree.follow(_looking(api, address), lambda s: _is_over(s, verb), timeout=timeout)
+    except KeyboardInterrupt:
+        terminal.err().print(f"it goes on; look again: emco status -w {short_name(address)}")
+        raise typer.Exit(INTERRUPTED) from None
     failed = [unit for unit in seen.units if unit.phase is Phase.FAILED]
     if seen.progress is DONE[verb] and not failed:
         if not terminal.out().is_terminal:

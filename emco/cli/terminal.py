@@ -3,10 +3,11 @@
 Colour, spinners and live views appear on a terminal only, so that what a program reads is plain.
 """
 
+import io
 import json
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 import yaml
@@ -15,6 +16,8 @@ from rich.table import Table
 from rich.text import Text
 
 from emco.cli.failures import Failure
+
+_UNSEEN_WIDTH: Final = 10_000
 
 
 class Output(StrEnum):
@@ -74,6 +77,11 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> None:
     for row in rows:
         grid.add_row(*row)
     console = out()
-    if not console.is_terminal:
-        console = Console(highlight=False, markup=False, width=10_000)
-    console.print(grid, no_wrap=True, overflow="ignore", crop=False)
+    if console.is_terminal:
+        console.print(grid, no_wrap=True, overflow="ignore", crop=False)
+        return
+    wide = Console(file=io.StringIO(), width=_UNSEEN_WIDTH)
+    with wide.capture() as capture:
+        wide.print(grid)
+    for line in capture.get().splitlines():
+        say(line.rstrip())

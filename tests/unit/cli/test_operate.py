@@ -1,12 +1,15 @@
 """Moving deployments and looking at them: what is told, when it ends, and with which exit code."""
 
 import json
+import signal
+import subprocess
+import sys
 
 import pytest
 
 from emco.domain.lifecycle import Verb
 from emco.domain.status import Phase
-from tests.unit.cli.conftest import Emco, Served, done, unit
+from tests.unit.cli.conftest import ROOT, Emco, Served, done, unit
 
 DEPLOYMENT = "shop/online-boutique/v1/boutique"
 
@@ -66,6 +69,20 @@ def test_the_timeout_has_its_own_code_and_says_what_is_late(approved: Served, em
     result = emco("instantiate", DEPLOYMENT, "--wait", "--timeout", "0")
     assert result.exit_code == 6
     assert f"look again: emco status -w {DEPLOYMENT}" in result.stderr
+
+
+def test_ctrl_c_ends_the_looking_and_not_the_operation(approved: Served) -> None:
+    approved.operations.steps[Verb.INSTANTIATE] = []
+    command = [sys.executable, "-m", "emco.cli.app", "instantiate", DEPLOYMENT, "--wait"]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert "Instantiating" in process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert errors == f"it goes on; look again: emco status -w {DEPLOYMENT}\n"
 
 
 def test_a_terminate_that_overtakes_ends_the_wait(approved: Served, emco: Emco) -> None:
