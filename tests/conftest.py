@@ -11,6 +11,8 @@ from emco.sandbox import processes, temporal, toolchain
 from emco.sandbox.clusters import ClusterInfo, Sandbox
 from emco.settings import Settings
 
+pytest_plugins = ["tests.postgres"]
+
 CLUSTERS = ("c1", "c2")
 
 

@@ -36,7 +36,7 @@ def start(
             stdout=output,
             stderr=subprocess.STDOUT,
             env={**os.environ, **(environment or {})},
-            preexec_fn=_die_with_parent if _IS_LINUX else None,
+            preexec_fn=die_with_parent,
         )
 
 
@@ -59,9 +59,10 @@ def start_detached(
     return int(told.stdout)
 
 
-def _die_with_parent() -> None:
-    assert _libc is not None  # noqa: S101 — only called on Linux
-    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+def die_with_parent() -> None:
+    """Run in a child between fork and exec: the kernel kills it when the thread that forked it ends."""
+    if _libc is not None:
+        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:

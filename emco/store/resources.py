@@ -140,7 +140,11 @@ class Resources:
             _refuse_while_live(reader, address)
             _refuse_while_used(connection, address)
             if not dry_run:
-                connection.execute(delete(t.resource).where(t.resource.c.path == address.path))
+                gone = connection.execute(
+                    delete(t.resource).where(t.resource.c.path == address.path)
+                )
+                if not gone.rowcount:  # another writer was faster
+                    raise not_found(address)
 
         self._database.write(work)
 
@@ -350,7 +354,7 @@ def _cursor_of(path: str) -> str:
 
 def _path_of(cursor: str) -> str:
     try:
-        path = base64.urlsafe_b64decode(cursor.encode()).decode()
+        path = base64.b64decode(cursor.encode(), altchars=b"-_", validate=True).decode()
         if "\x00" in path:  # PostgreSQL takes none, and no path of ours has one
             raise ValueError
         return path
