@@ -75,7 +75,7 @@ async def test_terminate_removes_everything_and_ends_the_workflow(
 ) -> None:
     handle = await start(client, deployment, queue)
     await until(world, Progress.INSTANTIATED)
-    await handle.execute_update(DeploymentWorkflow.terminate, Request())
+    _ = await handle.execute_update(DeploymentWorkflow.terminate, Request())
     overview = await handle.result()
     assert overview.progress is Progress.TERMINATED
     assert world.present == set()
@@ -226,7 +226,7 @@ async def test_the_same_operation_id_twice_runs_once(
     handle = await start(client, deployment, queue)
     await until(world, Progress.INSTANTIATED)
     for _ in range(2):
-        await handle.execute_update(
+        _ = await handle.execute_update(
             DeploymentWorkflow.terminate, Request(operation="op9"), id="op9"
         )
     await handle.result()

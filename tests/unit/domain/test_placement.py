@@ -1,5 +1,7 @@
 """Placement decides as EMCO's users expect, and says why."""
 
+from collections.abc import Mapping
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,7 +13,7 @@ from emco.domain.plan.placement import NO_CLUSTERS, OUTSIDE_CLOUD, place
 
 
 def snapshot(
-    rule: dict[str, object] | None,
+    rule: Mapping[str, object] | None,
     *,
     cloud: tuple[str, ...] = ("edge+c1", "edge+c2", "edge+c3"),
     labels: dict[str, set[str]] | None = None,
@@ -31,7 +33,7 @@ def snapshot(
     )
 
 
-def chosen(rule: dict[str, object], **changes: object) -> list[str]:
+def chosen(rule: Mapping[str, object], **changes: object) -> list[str]:
     return list(place(snapshot(rule, **changes))["web"])  # type: ignore[arg-type]
 
 
