@@ -208,7 +208,8 @@ class Cluster:
         return await self._json(
             "PATCH",
             resource.path(key.namespace, key.name),
-            query={"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"},
+            # Unknown fields are refused by the apply itself: it merges by schema.
+            query={"fieldManager": FIELD_MANAGER},
             body=item,
             content_type="application/apply-patch+yaml",
             subject=key,
@@ -400,9 +401,12 @@ def _configuration(
 ) -> k8s.Configuration:
     configuration = k8s.Configuration(host=cluster["server"])
     configuration.connection_pool_maxsize = CONNECTIONS_PER_CLUSTER
+    # Reading ~/.netrc and the proxy variables anew for every request costs as much as the request.
+    configuration.client_session_kwargs = {"trust_env": False}
     configuration.retries = 0  # retries are the workflow's, where people can see them
     configuration.verify_ssl = not cluster.get("insecure-skip-tls-verify", False)
     configuration.tls_server_name = cluster.get("tls-server-name")
+    configuration.proxy = cluster.get("proxy-url")
     if authority := cluster.get("certificate-authority-data"):
         configuration.ca_cert_data = base64.b64decode(authority).decode()
     if token := user.get("token"):

@@ -1,7 +1,8 @@
 """Keeps one unit's row of the status projection up to date while an activity works on it.
 
 Changes are gathered and written a few times a second at most, so that a chatty controller costs
-the store nothing; a change of phase is written at once.
+the store nothing. A change of phase is written at once, together with those of other units that
+came while the write before was under way: one transaction serves them all.
 """
 
 import asyncio
@@ -16,10 +17,33 @@ from emco.domain.errors import EmcoError
 from emco.domain.health import Health
 from emco.domain.names import deployment_address
 from emco.domain.plan.model import Manifest
+from emco.domain.resource import Address
 from emco.domain.status import Deployed, ObjectKey, ObjectStatus, Phase, Ready, UnitRow
 from emco.store.store import Store
 
 FLUSH_SECONDS: Final = 0.5
+
+
+class Projection:
+    """Writes rows of all units of this worker, in as few transactions as their arrival allows."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._waiting: list[tuple[Address, UnitRow]] = []
+        self._next: asyncio.Future[None] | None = None
+        self._turn = asyncio.Lock()
+
+    async def put(self, deployment: Address, row: UnitRow) -> None:
+        """Return when the row is written; raises what the write raised."""
+        self._waiting.append((deployment, row))
+        if self._next is None:
+            self._next = asyncio.ensure_future(self._write())
+        await asyncio.shield(self._next)
+
+    async def _write(self) -> None:
+        async with self._turn:
+            rows, self._waiting, self._next = self._waiting, [], None
+            await asyncio.to_thread(self._store.put_units, rows)
 
 
 class Progress:
@@ -27,13 +51,13 @@ class Progress:
 
     def __init__(
         self,
-        store: Store,
+        projection: Projection,
         unit: UnitRef,
         keys: Iterable[ObjectKey],
         *,
         deployed: Deployed = Deployed.PENDING,
     ) -> None:
-        self._store, self._unit = store, unit
+        self._projection, self._unit = projection, unit
         self._deployment = deployment_address(unit.deployment)
         self._objects = {key: ObjectStatus(key=key, deployed=deployed) for key in keys}
         self._phase, self._since, self._message = Phase.PENDING, datetime.now(UTC), ""
@@ -98,7 +122,7 @@ class Progress:
                 plan=self._unit.plan,
                 objects=tuple(self._objects.values()),
             )
-            await asyncio.to_thread(self._store.put_unit, self._deployment, row)
+            await self._projection.put(self._deployment, row)
 
 
 def _observed(live: Manifest) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from activities.failures import translated
 from activities.heartbeat import heartbeating
 from activities.namespaces import Namespaces
 from activities.planning import StoredPlanning, cluster_address
-from activities.progress import Progress
+from activities.progress import Progress, Projection
 from activities.watches import Watches
 from emco.domain import health
 from emco.domain.contracts import ClusterRef, UnitRef, UnitResult, Units
@@ -37,6 +37,7 @@ class ClusterUnits(Units):
         self._store, self._clusters = store, clusters
         self._planning, self._watches = planning, watches
         self._namespaces = Namespaces(store)
+        self._projection = Projection(store)
 
     # -- apply ----------------------------------------------------------------------------------
 
@@ -46,7 +47,7 @@ class ClusterUnits(Units):
             async with heartbeating():
                 plan, rendered = await asyncio.to_thread(self._load, unit)
                 progress = Progress(
-                    self._store, unit, [manifests.key_of(o) for o in rendered.resources]
+                    self._projection, unit, [manifests.key_of(o) for o in rendered.resources]
                 )
                 async with progress.recording():
                     await progress.phase(Phase.APPLYING)
@@ -106,7 +107,7 @@ class ClusterUnits(Units):
             async with heartbeating():
                 plan, rendered = await asyncio.to_thread(self._load, unit)
                 keys = [manifests.key_of(o) for o in rendered.resources]
-                progress = Progress(self._store, unit, keys, deployed=Deployed.APPLIED)
+                progress = Progress(self._projection, unit, keys, deployed=Deployed.APPLIED)
                 async with progress.recording():
                     await progress.phase(Phase.APPLIED)
                     cluster = await self._clusters.get(unit.cluster)
@@ -152,7 +153,9 @@ class ClusterUnits(Units):
             async with heartbeating():
                 deployment = deployment_address(unit.deployment)
                 left = await asyncio.to_thread(self._footprint, unit)
-                progress = Progress(self._store, unit, [k for one in left for k in one.objects])
+                progress = Progress(
+                    self._projection, unit, [k for one in left for k in one.objects]
+                )
                 async with progress.recording():
                     await progress.phase(Phase.REMOVING)
                     kept: list[str] = []

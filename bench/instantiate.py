@@ -27,8 +27,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from temporalio.client import Client
+
 from activities.clusters import Cluster
 from activities.helm import Renderer
+from emco.domain.names import workflow_id
 from emco.domain.plan import manifests
 from emco.domain.plan.model import Capabilities
 from emco.sandbox import processes, temporal, toolchain
@@ -125,8 +128,7 @@ def emco(
         )
         started = time.monotonic()
         shop.verb("instantiate")
-        while shop.progress() == "Instantiating":
-            time.sleep(0.25)
+        asyncio.run(_until_instantiated(f"127.0.0.1:{port}", shop.short))
         seconds = time.monotonic() - started
         assert shop.progress() == "Instantiated", shop.explain()["message"]
         used = meter.read()
@@ -136,6 +138,14 @@ def emco(
         system.stop()
         processes.stop(server)
     return {"seconds": seconds, "used": used}
+
+
+async def _until_instantiated(address: str, short: str) -> None:
+    """Ask the workflow itself: the API would read every unit each time, and so be measured too."""
+    client = await Client.connect(address)
+    handle = client.get_workflow_handle(workflow_id(short))
+    while (await handle.query("status"))["progress"] == "Instantiating":
+        await asyncio.sleep(0.25)
 
 
 def helm(infos: list[ClusterInfo], apps: list[str], tools: toolchain.Tools) -> float:
@@ -218,6 +228,9 @@ def main() -> None:
         apps = [f"app-{n:03d}" for n in range(options.apps)]
         units = len(infos) * len(apps)
         print(f"{len(infos)} clusters x {len(apps)} apps = {units} units", flush=True)
+        # Whoever came first would pay for API servers that have served nothing yet.
+        asyncio.run(bare(infos, ["warm-up"], tools))
+        asyncio.run(_forget(infos, "bench-bare"))
         ours = emco(infos, apps, folder / "system", tools)
         print(f"emco: {units / ours['seconds']:.1f} units/s", flush=True)
         rates = {"emco": units / ours["seconds"]}

@@ -5,6 +5,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Connection, Table, delete, insert, select, update
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from emco.domain.kinds.fleet import Cluster
 from emco.domain.lifecycle import Lifecycle
@@ -54,14 +56,25 @@ class Deployments:
 
     def put_unit(self, deployment: Address, unit: UnitRow) -> None:
         """Write one unit's row."""
+        self.put_units([(deployment, unit)])
+
+    def put_units(self, units: Sequence[tuple[Address, UnitRow]]) -> None:
+        """Write many units' rows, of any deployments, in one transaction; the last of a kind wins."""
 
         def work(connection: Connection) -> None:
-            key = {
-                "deployment": _id(connection, deployment),
-                "cluster": unit.cluster,
-                "app": unit.app,
+            owners = {d: _id(connection, d) for d in {deployment for deployment, _ in units}}
+            rows = {
+                (owners[deployment], unit.cluster, unit.app): unit.model_dump(mode="json")
+                for deployment, unit in units
             }
-            _upsert(connection, t.unit, key, {"document": unit.model_dump(mode="json")})
+            _upsert_all(
+                connection,
+                t.unit,
+                [
+                    {"deployment": owner, "cluster": cluster, "app": app, "document": document}
+                    for (owner, cluster, app), document in sorted(rows.items(), key=lambda r: r[0])
+                ],
+            )
 
         self._database.write(work)
 
@@ -74,10 +87,18 @@ class Deployments:
                 (row.cluster, row.app): row.document.get("plan")
                 for row in connection.execute(select(t.unit).where(t.unit.c.deployment == owner))
             }
-            for unit in units:
-                if there.get((unit.cluster, unit.app), "") != unit.plan:
-                    key = {"deployment": owner, "cluster": unit.cluster, "app": unit.app}
-                    _upsert(connection, t.unit, key, {"document": unit.model_dump(mode="json")})
+            rows = [
+                {
+                    "deployment": owner,
+                    "cluster": unit.cluster,
+                    "app": unit.app,
+                    "document": unit.model_dump(mode="json"),
+                }
+                for unit in units
+                if there.get((unit.cluster, unit.app), "") != unit.plan
+            ]
+            if rows:
+                _upsert_all(connection, t.unit, rows)
 
         self._database.write(work)
 
@@ -234,6 +255,14 @@ def _cluster_id(connection: Connection, name: str) -> int:
 
 def _is(table: Table, key: dict[str, Any]) -> list[Any]:
     return [table.c[column] == value for column, value in key.items()]
+
+
+def _upsert_all(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
+    insert_or = sqlite_insert if connection.dialect.name == "sqlite" else postgresql_insert
+    statement = insert_or(table)
+    keys = [column.name for column in table.primary_key]
+    changes = {c.name: statement.excluded[c.name] for c in table.c if c.name not in keys}
+    connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=changes), rows)
 
 
 def _upsert(
