@@ -24,7 +24,8 @@ $(VENV)/.ready: requirements/dev.txt requirements/build.txt pyproject.toml
 	else \
 	  $(RUN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/dev.txt -r requirements/build.txt; \
 	fi
-	@$(RUN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@# The build backend looks for its own program on PATH.
+	@PATH="$(CURDIR)/$(RUN):$$PATH" $(RUN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
 check: setup  ## Formatting, lint, types, import contracts
