@@ -28,7 +28,10 @@ from emco.domain.kinds.delivery import (
 from emco.domain.kinds.fleet import Cluster
 from emco.domain.kinds.tenancy import ClusterReference, LogicalCloud, Project
 from emco.domain.lifecycle import Lifecycle, Verb, accept, after
+from emco.domain.plan.manifests import key_of, without_secrets
+from emco.domain.plan.model import Plan, Rendered
 from emco.domain.resource import Address, Resource
+from emco.domain.status import ObjectKey, UnitRow
 from emco.settings import Settings
 from emco.store.model import Stored
 from emco.store.store import Store
@@ -200,6 +203,8 @@ class _Deployments:
     def _status(self, at: Address, asked: report.Question) -> report.Json:
         deployment = self._store.get(at)
         units = self._store.units(at)
+        if asked.output is report.Output.DETAIL and asked.shown is report.Shown.DEPLOYED:
+            units = self._as_applied(units)
         params = at.params(Deployment)
         spec = deployment.spec
         return report.deployment_status(
@@ -216,6 +221,25 @@ class _Deployments:
             created=deployment.created,
             connectivity=_connectivity(self._store, {unit.cluster for unit in units}),
         )
+
+    def _as_applied(self, units: Sequence[UnitRow]) -> list[UnitRow]:
+        """Each object's manifest, as it was applied, in place of the live object last seen."""
+        plans = {
+            digest: Plan.model_validate_json(self._store.blob(digest))
+            for digest in {unit.plan for unit in units if unit.plan}
+        }
+        shown = []
+        for unit in units:
+            applied: dict[ObjectKey, report.Json] = {}
+            if unit.plan:
+                digest = plans[unit.plan].unit(unit.cluster, unit.app).manifest
+                rendered = Rendered.model_validate_json(self._store.blob(digest))
+                applied = {key_of(o): without_secrets(o) for o in rendered.resources}
+            objects = tuple(
+                o.model_copy(update={"observed": applied.get(o.key)}) for o in unit.objects
+            )
+            shown.append(unit.model_copy(update={"objects": objects}))
+        return shown
 
     def _explain(self, at: Address) -> report.Json:
         self._store.get(at)

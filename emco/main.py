@@ -132,7 +132,8 @@ async def worker(client: Client, store: Store, settings: Settings) -> AsyncItera
             workflow_runner=SANDBOX,
             # The default is a hash of every module in the process, which takes seconds.
             build_id="emco",
-            max_concurrent_activities=1000,
+            # Waiting for readiness costs a slot and next to nothing else.
+            max_concurrent_activities=10_000,
             max_cached_workflows=2000,
             sticky_queue_schedule_to_start_timeout=timedelta(seconds=3),
             workflow_task_poller_behavior=PollerBehaviorAutoscaling(),

@@ -72,5 +72,9 @@ CLUSTERS_AT_ONCE: Final = 100
 UNITS_AT_ONCE: Final = 8
 """Apps of one cluster that are changed at the same time; waiting ones do not count."""
 
+UNITS_IN_FLIGHT: Final = 500
+"""Apps of one cluster under way at all, waiting ones included: each holds an activity open, and the
+server wedges a workflow that opens more than 2,000."""
+
 UNCLAIMED: Final = timedelta(minutes=1)
 """How long a deployment's workflow stays open when nobody asks anything of it."""

@@ -18,6 +18,7 @@ class ClusterRolloutWorkflow:
         self._part = part
         self._steps: dict[str, str] = {}
         self._slots = asyncio.Semaphore(options.UNITS_AT_ONCE)
+        self._window = asyncio.Semaphore(options.UNITS_IN_FLIGHT)
 
     @workflow.run
     async def run(self, part: ClusterRef) -> int:
@@ -40,19 +41,20 @@ class ClusterRolloutWorkflow:
 
     async def _unit(self, app: str) -> None:
         unit = UnitRef(**self._part.model_dump(), app=app)
-        async with self._slots:
-            self._step(app, "applying")
+        async with self._window:
+            async with self._slots:
+                self._step(app, "applying")
+                await workflow.execute_activity_method(
+                    Units.apply, unit, summary=f"apply {app} on {unit.cluster}", **options.MUTATE
+                )
+            self._step(app, "applied")
             await workflow.execute_activity_method(
-                Units.apply, unit, summary=f"apply {app} on {unit.cluster}", **options.MUTATE
+                Units.ready,
+                unit,
+                summary=f"wait until {app} is ready on {unit.cluster}",
+                **options.WAIT,
             )
-        self._step(app, "applied")
-        await workflow.execute_activity_method(
-            Units.ready,
-            unit,
-            summary=f"wait until {app} is ready on {unit.cluster}",
-            **options.WAIT,
-        )
-        self._step(app, "ready")
+            self._step(app, "ready")
 
     def _step(self, app: str, step: str) -> None:
         self._steps[app] = step

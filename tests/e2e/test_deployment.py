@@ -37,6 +37,14 @@ def test_a_deployment_comes_up_on_both_clusters_and_leaves_nothing_behind(
     status = shop.status()
     assert status["readyStatus"] == "Ready"
     assert status["readyCounts"] == {"Ready": 9}
+    (shown,) = [
+        resource["detail"]
+        for app in shop.status("status=deployed&output=detail&app=web")["apps"]
+        for resource in app["clusters"][0]["resources"]
+        if resource["GVK"]["Kind"] == "Secret"
+    ]
+    assert shown["stringData"] == {"password": "(hidden)"}
+    assert shown["metadata"]["labels"]["emco.io/app"] == "web"
     for kube in kubes.values():
         live = kube.get(f"/apis/apps/v1/namespaces/{shop.namespace}/deployments/web")
         assert live["status"]["readyReplicas"] == 1
@@ -323,3 +331,33 @@ def test_profile_and_overrides_reach_the_chart(shop: Shop, kubes: dict[str, Kube
     assert data["file"] == "from the profile"
     for line in ("from: override", "kept: profile", "base: chart", '"n": 3'):
         assert line in data["values"]
+
+
+def test_a_chart_sees_the_version_and_the_apis_of_its_cluster(
+    shop: Shop, kubes: dict[str, Kube]
+) -> None:
+    template = (
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: seen}\ndata:\n"
+        "  version: {{ .Capabilities.KubeVersion }}\n"
+        '  jobs: {{ .Capabilities.APIVersions.Has "batch/v1/Job" | quote }}\n'
+        '  mesh: {{ .Capabilities.APIVersions.Has "networking.istio.io/v1" | quote }}\n'
+    )
+    shop.deployment({"web": chart("web", template)}, {"web": ["c1"]})
+    assert shop.instantiate() == "Instantiated"
+    seen = kubes["c1"].get(f"/api/v1/namespaces/{shop.namespace}/configmaps/seen")["data"]
+    assert seen == {
+        "version": kubes["c1"].get("/version")["gitVersion"],
+        "jobs": "true",
+        "mesh": "false",
+    }
+
+
+def test_what_a_chart_asks_to_keep_is_kept(shop: Shop, kubes: dict[str, Kube]) -> None:
+    kept = config_map("kept")
+    kept["metadata"]["annotations"] = {"helm.sh/resource-policy": "keep"}
+    shop.deployment({"web": chart("web", kept, config_map("gone"))}, {"web": ["c1"]})
+    assert shop.instantiate() == "Instantiated"
+    assert shop.terminate() == "Terminated"
+    left = kubes["c1"].names("configmaps", shop.namespace)
+    assert "kept" in left
+    assert "gone" not in left

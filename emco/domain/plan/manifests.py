@@ -100,6 +100,18 @@ def is_kept(item: Mapping[str, Any]) -> bool:
     return str(_annotations(item).get(POLICY_ANNOTATION, "")).strip().lower() == "keep"
 
 
+def without_secrets(item: Manifest) -> Manifest:
+    """The object as it may be shown: a Secret keeps its keys and loses its values."""
+    if (item["apiVersion"], item["kind"]) != ("v1", "Secret"):
+        return item
+    hidden = {
+        field: dict.fromkeys(item[field], "(hidden)")
+        for field in ("data", "stringData")
+        if isinstance(item.get(field), dict)
+    }
+    return {**item, **hidden}
+
+
 def _flatten(document: Any, source: str) -> Iterable[Manifest]:
     if document is None:
         return
