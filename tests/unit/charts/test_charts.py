@@ -61,7 +61,7 @@ CALLS = {
 APPS = sorted(SERVICES.keys() - {"shoppingassistantservice"} | {"loadgenerator"})
 BACK = {"cartservice", "productcatalogservice", "redis-cart", "shippingservice"}
 ALL = sorted(SERVICES.keys() | {"loadgenerator"})
-WORKING = ("hello", "imageless", "crds", "job")
+WORKING = ("hello", "imageless", "crds", "workloads")
 
 Object = dict[str, Any]
 
@@ -121,6 +121,22 @@ def test_the_composite_app_is_written_in_an_order_that_works_and_holds_no_verb()
     assert ordered(documents) == list(range(len(documents)))
     assert not any(d.verb for d in documents)
     assert all(d.place.is_known for d in documents)
+
+
+def test_every_file_that_the_composite_app_names_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("KUBECONFIG_C1", "KUBECONFIG_C2"):
+        monkeypatch.setenv(variable, str(BOUTIQUE / "emco.yaml"))
+    documents = [d for d in read([BOUTIQUE / "emco.yaml"]) if d.paths]
+    assert all(content for d in documents for _, (_, content, _) in d.files())
+    kubeconfigs = [d.paths for d in documents if d.anchor.endswith("/clusters")]
+    assert kubeconfigs == [("${KUBECONFIG_C1}",), ("${KUBECONFIG_C2}",)]
+
+
+def test_a_profile_sets_only_values_that_its_chart_has() -> None:
+    profile = BOUTIQUE / "profiles" / "frontend"
+    manifest = yaml.safe_load((profile / "manifest.yaml").read_text())
+    values = yaml.safe_load((profile / manifest["type"]["values"]).read_text())
+    assert values.keys() <= values_of(BOUTIQUE / "frontend").keys()
 
 
 def test_the_load_generator_is_off() -> None:
@@ -227,6 +243,8 @@ def test_the_charts_are_free_of_lint(tools: Tools) -> None:
     charts.append(str(CHARTS / "emco"))
     ran = helm(tools, "lint", "--strict", *charts)
     assert ran.returncode == 0, ran.stdout
+    strict = str(CHARTS / "testing" / "strict-schema")
+    assert helm(tools, "lint", "--strict", strict, "--set", "port=80").returncode == 0
 
 
 @pytest.mark.e2e
@@ -249,7 +267,7 @@ def test_the_other_test_charts_render_what_they_are_for(tools: Tools) -> None:
         "CustomResourceDefinition",
         "Widget",
     ]
-    kinds = {o["kind"] for o in rendered(tools, testing / "job")}
+    kinds = {o["kind"] for o in rendered(tools, testing / "workloads")}
     assert kinds == {"Job", "StatefulSet", "DaemonSet", "PersistentVolumeClaim"}
     (container,) = containers(of_kind(rendered(tools, testing / "imageless"), "Deployment"))
     assert "image" not in container
