@@ -133,7 +133,8 @@ def emco(
         assert shop.progress() == "Instantiated", shop.explain()["message"]
         used = meter.read()
         shop.verb("terminate")
-        assert shop.settle() == "Terminated"
+        while shop.progress() == "Terminating":
+            time.sleep(1)
     finally:
         system.stop()
         processes.stop(server)
