@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from emco.sandbox import processes, temporal, toolchain
@@ -14,6 +15,10 @@ from emco.settings import Settings
 pytest_plugins = ["tests.postgres"]
 
 CLUSTERS = ("c1", "c2")
+
+# A busy machine makes an example slow, not wrong.
+hypothesis.settings.register_profile("emco", deadline=None)
+hypothesis.settings.load_profile("emco")
 
 
 @pytest.fixture(scope="session")
