@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypedDict, Unpack
 
 import aiohttp
 import yaml
@@ -76,6 +76,16 @@ class WatchEvent:
 
     type: str
     item: Manifest
+
+
+class _How(TypedDict, total=False):
+    """What a request may carry besides its path."""
+
+    query: Mapping[str, str]
+    body: Any
+    accept: str
+    content_type: str
+    subject: ObjectKey
 
 
 class Cluster:
@@ -305,26 +315,8 @@ class Cluster:
 
     # -- HTTP -----------------------------------------------------------------------------------
 
-    async def _json(
-        self,
-        method: str,
-        path: str,
-        *,
-        query: Mapping[str, str] | None = None,
-        body: Any = None,
-        accept: str = "application/json",
-        content_type: str = "application/json",
-        subject: ObjectKey | None = None,
-    ) -> Manifest:
-        async with self._request(
-            method,
-            path,
-            query=query,
-            body=body,
-            accept=accept,
-            content_type=content_type,
-            subject=subject,
-        ) as response:
+    async def _json(self, method: str, path: str, **how: Unpack[_How]) -> Manifest:
+        async with self._request(method, path, **how) as response:
             answer: Manifest = json.loads(await response.read())
             return answer
 

@@ -14,7 +14,7 @@ from emco.store.store import Store
 from tests.contract.conftest import APP_ROOT, DEPLOYMENT, add_app, app, at, dependency, named
 from tests.postgres import Postgres
 
-ROUNDS = 500
+ROUNDS = 1000
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -64,7 +64,7 @@ def test_deleting_a_parent_and_adding_a_child_never_leave_an_orphan(
 ) -> None:
     one, other = open_store(), open_store()
     project, child = at(Project, "x"), at(CompositeApp, "x", "c", "1")
-    for _ in range(ROUNDS):
+    for _ in range(ROUNDS // 2):
         if shop.find(project) is None:
             shop.create(project, named("x"), Project())
         race(

@@ -88,6 +88,22 @@ def test_a_start_that_may_not_be_fails_with_the_reason(
     assert "DeploymentIntentGroup not found" in told
 
 
+def test_a_start_is_held_to_the_same_rules_as_the_api(
+    shop: Shop, system: System, temporal_server: str
+) -> None:
+    shop.deployment({"web": chart("web", config_map("x"))}, {"web": ["c1"]})
+    answer = shop.client.post(f"/projects/{shop.name}/logical-clouds/cloud/terminate")
+    assert answer.status_code == 202
+    workflow = f"deployment/{shop.short}"
+    temporal(
+        temporal_server, "workflow", "start", "--type", "Deployment", "--task-queue", system.queue,
+        "--workflow-id", workflow, "--input", json.dumps({"deployment": shop.short}),
+    )  # fmt: skip
+    told = temporal(temporal_server, "workflow", "result", "--workflow-id", workflow, check=False)
+    assert "The Logical Cloud is not currently instantiated" in told
+    assert shop.explain()["state"] == "Approved"
+
+
 def test_no_secret_reaches_history_logs_or_answers(
     shop: Shop, system: System, temporal_server: str, kubeconfigs: dict[str, str]
 ) -> None:
