@@ -363,6 +363,8 @@ class Cluster:
         except ValueError:
             status = {}
         text = status.get("message") or f"HTTP {code}"
+        if subject is not None and (subject.api_version, subject.kind) == ("v1", "Secret"):
+            text = f"HTTP {code}; what the server says of a Secret may quote it and is not shown"
         where = f"on {self.name}" + (f", {subject}" if subject else "")
         causes = (status.get("details") or {}).get("causes") or []
         if code == 404:

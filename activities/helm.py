@@ -16,6 +16,7 @@ from pyhelm3 import errors as helm_errors
 
 from emco.domain.errors import Invalid, Unavailable
 from emco.domain.plan.model import Capabilities
+from emco.domain.plan.values import hidden
 
 _DOCUMENT: Final = re.compile(r"^---\s*$", re.MULTILINE)
 _SOURCE: Final = re.compile(r"^# Source: (\S+)", re.MULTILINE)
@@ -100,10 +101,13 @@ class Renderer:
                 is_upgrade=is_upgrade,
             )
         except helm_errors.ConnectionError as error:
-            raise Unavailable(f"helm could not render the app {app}", _said(error, chart)) from None
+            raise Unavailable(
+                f"helm could not render the app {app}", _said(error, chart, values)
+            ) from None
         except helm_errors.Error as error:
             raise Invalid(
-                f"The chart of the app {app} does not render with its values", _said(error, chart)
+                f"The chart of the app {app} does not render with its values",
+                _said(error, chart, values),
             ) from None
         return list(_documents(text, app))
 
@@ -125,9 +129,12 @@ def _documents(text: str, app: str) -> Iterator[tuple[str, Any]]:
                 yield source, document
 
 
-def _said(error: helm_errors.Error, chart: Path) -> str:
+def _said(error: helm_errors.Error, chart: Path, values: dict[str, Any]) -> str:
+    """What helm said, without scratch folders and without the values it may quote."""
     text = error.stderr.decode(errors="replace").strip().removeprefix("Error: ")
-    return str(text.replace(f"{chart.parent}/", "")[:MAX_MESSAGE])
+    defaults = chart / "values.yaml"
+    own = load_yaml(defaults.read_text(), "values.yaml") if defaults.is_file() else {}
+    return hidden(text.replace(f"{chart.parent}/", ""), [values, own])[:MAX_MESSAGE]
 
 
 def _where(error: yaml.YAMLError) -> str:

@@ -8,6 +8,7 @@ import asyncio
 from typing import Final
 
 from activities.clusters import ApiResource, Cluster, NotReady
+from activities.together import together
 from emco.domain.errors import Conflict
 from emco.domain.plan import manifests
 from emco.domain.plan.model import Manifest, Plan
@@ -84,7 +85,7 @@ def _namespace(plan: Plan) -> Manifest:
 async def _foreign_objects(cluster: Cluster, namespace: str) -> str:
     """One object in the namespace that did not come with it and is not owned by another, or ""."""
     kinds = [k for k in await cluster.namespaced_kinds() if k.kind not in _PASSING]
-    found = await asyncio.gather(*(_first_foreign(cluster, kind, namespace) for kind in kinds))
+    found = await together(_first_foreign(cluster, kind, namespace) for kind in kinds)
     return next((one for one in found if one), "")
 
 

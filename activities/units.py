@@ -15,6 +15,7 @@ from activities.heartbeat import heartbeating
 from activities.namespaces import Namespaces
 from activities.planning import StoredPlanning, cluster_address
 from activities.progress import Progress, Projection
+from activities.together import together
 from activities.watches import Watches
 from emco.domain import health
 from emco.domain.contracts import ClusterRef, UnitRef, UnitResult, Units
@@ -42,7 +43,8 @@ class ClusterUnits(Units):
     # -- apply ----------------------------------------------------------------------------------
 
     async def apply(self, unit: UnitRef) -> UnitResult:
-        """See `Units.apply`. Refused before the first change when an object is somebody else's."""
+        """See `Units.apply`. An object of somebody else ends it; what came before it stays in the
+        footprint, so that terminate removes it."""
         with translated():
             async with heartbeating():
                 plan, rendered = await asyncio.to_thread(self._load, unit)
@@ -68,9 +70,7 @@ class ClusterUnits(Units):
         digest = plan.unit(unit.cluster, unit.app).manifest
         return plan, Rendered.model_validate_json(self._store.blob(digest))
 
-    async def _apply_one(
-        self, cluster: Cluster, item: Manifest, plan: Plan, unit: UnitRef
-    ) -> Manifest:
+    async def _apply_one(self, cluster: Cluster, item: Manifest, plan: Plan, unit: UnitRef) -> None:
         _, key = await cluster.locate(manifests.key_of(item), plan.namespace)
         live = await cluster.get(key, metadata_only=True)
         if live is not None and not _is_ours(live, unit):
@@ -79,7 +79,7 @@ class ClusterUnits(Units):
                 f"the app {unit.app} renders an object of that name; rename one of the two, or "
                 "delete the other one",
             )
-        return await cluster.apply(key, item)
+        await cluster.apply(key, item)
 
     async def _apply_definitions(self, cluster: Cluster, definitions: Iterable[Manifest]) -> None:
         """CRDs come first and are never changed once there, as with Helm."""
@@ -115,8 +115,8 @@ class ClusterUnits(Units):
                         if key.kind in health.SETTLED_KINDS:
                             progress.settled(key)
                     waiting = [k for k in keys if k.kind not in health.SETTLED_KINDS]
-                    await asyncio.gather(
-                        *(self._until_ready(cluster, k, plan, unit, progress) for k in waiting)
+                    await together(
+                        self._until_ready(cluster, k, plan, unit, progress) for k in waiting
                     )
                     await progress.phase(Phase.READY)
                 return UnitResult(objects=len(keys), note=f"{len(keys)} objects ready")
@@ -195,7 +195,7 @@ class ClusterUnits(Units):
             uid = live["metadata"]["uid"]
             await cluster.delete(key, uid=uid)
             doomed.append((key, uid))
-        await asyncio.gather(*(self._until_gone(cluster, key, uid) for key, uid in doomed))
+        await together(self._until_gone(cluster, key, uid) for key, uid in doomed)
         return kept
 
     async def _until_gone(self, cluster: Cluster, key: ObjectKey, uid: str) -> None:

@@ -12,7 +12,7 @@ from typing import Final
 import structlog
 
 from activities.clusters import ApiResource, Cluster, Gone
-from emco.domain.errors import EmcoError
+from emco.domain.errors import EmcoError, Unavailable
 from emco.domain.plan.model import Manifest
 
 LINGER_SECONDS: Final = 5.0
@@ -66,11 +66,14 @@ class Watch:
             except Gone:
                 continue
             except EmcoError as error:
-                pause = BACKOFF_SECONDS[min(failures, len(BACKOFF_SECONDS) - 1)]
-                failures += 1
-                log.warning("watch.interrupted", cluster=self._cluster.name, reason=str(error))
                 await self._notify(error)
-                await asyncio.sleep(pause)
+            except Exception as error:  # noqa: BLE001 — its readers must hear of it, not hang
+                await self._notify(
+                    Unavailable(f"A watch on {self._cluster.name} broke", type(error).__name__)
+                )
+            log.warning("watch.interrupted", cluster=self._cluster.name, reason=str(self.error))
+            await asyncio.sleep(BACKOFF_SECONDS[min(failures, len(BACKOFF_SECONDS) - 1)])
+            failures += 1
 
     async def _relist(self) -> str:
         items, version = await self._cluster.list_objects(

@@ -7,7 +7,6 @@ import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from pathlib import Path
 
 import structlog
 import uvicorn
@@ -146,16 +145,15 @@ async def worker(client: Client, store: Store, settings: Settings) -> AsyncItera
 
 
 def find_helm(settings: Settings) -> str:
-    """The helm binary: of EMCO_TOOLS, of the built tools, or of PATH.
+    """The helm binary: of EMCO_TOOLS, of PATH, or of the built tools, as the sandbox looks for it.
 
     Raises `Unavailable` when there is none: a worker without it could plan nothing.
     """
     built = sorted(settings.cache.glob("tools/*/helm"), key=lambda p: p.stat().st_mtime)
-    folders = [settings.tools / "helm"] if settings.tools else []
-    for candidate in (*folders, *reversed(built)):
-        if Path(candidate).is_file():
-            return str(candidate)
-    if found := shutil.which("helm"):
+    own = settings.tools / "helm" if settings.tools else None
+    if own is not None and own.is_file():
+        return str(own)
+    if found := shutil.which("helm") or next(map(str, reversed(built)), None):
         return found
     raise Unavailable("helm is missing", "install it, or set EMCO_TOOLS to the folder it is in")
 

@@ -7,6 +7,7 @@ the cluster lives on. Everything it starts dies with it, even when it is ended b
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -31,17 +32,18 @@ def main(folder: Path, owner: int) -> int:
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    running = {
-        name: processes.start(command, log=folder / "logs" / f"{name}.log")
-        for name, command in controlplane.commands(folder, ports, tools).items()
-    }
     commands = controlplane.commands(folder, ports, tools)
+
+    def start(name: str) -> subprocess.Popen[bytes]:
+        return processes.start(commands[name], log=folder / "logs" / f"{name}.log")
+
+    running = {name: start(name) for name in commands}
     while not stopping and not (owner and not processes.is_running(owner)):
         time.sleep(OWNER_CHECK_SECONDS)
         for name, process in running.items():
             if process.poll() is not None and not stopping:
-                # The controllers give up while the API server is still starting; so would systemd restart them.
-                running[name] = processes.start(commands[name], log=folder / "logs" / f"{name}.log")
+                # The controllers give up when the API server is not there yet.
+                running[name] = start(name)
     for process in reversed(running.values()):
         processes.stop(process)
     return os.EX_OK

@@ -2,8 +2,8 @@
 
 A binary in `EMCO_TOOLS` or on PATH is used as it is. The rest is built from `tools/go.mod`, whose
 `go.sum` makes the build checked and repeatable. The cache folder is named after everything that
-goes into the build and appears in one rename, so a killed build leaves nothing half-made: the
-next one finds what Go has compiled already and goes on from there.
+goes into the build, and each program appears in it by one rename, so a killed build leaves nothing
+half-made: the next one clears up, finds what Go has compiled already, and goes on from there.
 """
 
 import fcntl
@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from emco.sandbox import processes
 from emco.sandbox.errors import SandboxError
 from emco.settings import Settings
 
@@ -151,7 +152,7 @@ def _check_disk(cache: Path) -> None:
 
 def _build(names: list[str], source: Path, folder: Path, report: Report) -> None:
     started = time.monotonic()
-    scratch = folder.with_name(f".{folder.name}.{os.getpid()}")
+    scratch = folder.with_name(f".{folder.name}")  # ours alone: the lock is held
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
     try:
@@ -183,7 +184,12 @@ def _compile(
     packages = [_PACKAGES[name] for name in names]
     command = ["go", "build", "-v", "-trimpath", "-o", f"{into}/", "-ldflags", _LDFLAGS, *packages]
     build = subprocess.Popen(
-        command, cwd=source, env=_environment(), stderr=subprocess.PIPE, text=True
+        command,
+        cwd=source,
+        env=_environment(),
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=processes.die_with_parent,
     )
     assert build.stderr is not None  # noqa: S101 — it was asked for
     lines: list[str] = []

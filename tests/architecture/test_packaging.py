@@ -62,3 +62,10 @@ def test_the_locks_name_no_host_and_hash_everything() -> None:
         assert "://" not in text
         for line in text.splitlines():
             assert line.startswith((" ", "#")) or line.endswith("\\"), (lock.name, line)
+
+
+def test_recorded_histories_name_no_folder_and_no_process() -> None:
+    for history in (ROOT / "tests" / "replay" / "histories").glob("*.json"):
+        text = history.read_text()
+        assert 'File \\"' not in text, history.name
+        assert not re.search(r'"\d+@', text), history.name

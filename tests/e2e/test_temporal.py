@@ -1,6 +1,9 @@
 """Everything docs/temporal.md says one can do with the temporal CLI, done with the real one."""
 
+import base64
 import json
+
+import pytest
 
 from tests.e2e.system import Kube, Shop, System, chart, config_map
 from tests.e2e.temporal_cli import temporal
@@ -47,7 +50,7 @@ def test_start_query_update_and_what_the_ui_shows(
     details = temporal(temporal_server, "workflow", "metadata", "--workflow-id", workflow)
     assert "**Instantiated**" in details
     history = temporal(temporal_server, "workflow", "show", "--workflow-id", workflow, "-o", "json")
-    assert "plan: place, render, order" in _summaries(history)
+    assert "plan: place, render, order" in _decoded(history)
 
     refused = temporal(
         temporal_server, "workflow", "update", "execute", "--workflow-id", workflow,
@@ -138,9 +141,35 @@ def test_no_secret_reaches_history_logs_or_answers(
     assert key.encode() not in database
 
 
-def _decoded(history: str) -> str:
-    import base64
+@pytest.mark.parametrize(
+    "archive",
+    [
+        chart("web", '{{ fail (printf "cannot use %s" .Values.password) }}'),
+        chart(
+            "web",
+            config_map("x"),
+            **{"values.schema.json": '{"properties": {"password": {"maxLength": 3}}}'},
+        ),
+        chart(
+            "web",
+            "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\ndata: {a: ['{{ .Values.password }}']}",
+        ),
+    ],
+)
+def test_a_failure_never_quotes_a_secret(
+    shop: Shop, system: System, temporal_server: str, archive: bytes
+) -> None:
+    planted = "quoted-secret-value"
+    shop.deployment({"web": archive}, {"web": ["c1"]}, web={"password": planted})
+    assert shop.instantiate() == "InstantiateFailed"
+    assert "web" in shop.explain()["message"]
+    workflow = f"deployment/{shop.short}"
+    history = temporal(temporal_server, "workflow", "show", "--workflow-id", workflow, "-o", "json")
+    for place in (shop.client.get(f"{shop.url}/explain").text, _decoded(history), system.logs()):
+        assert planted not in place
 
+
+def _decoded(history: str) -> str:
     found: list[str] = []
 
     def walk(value: object) -> None:
@@ -158,7 +187,3 @@ def _decoded(history: str) -> str:
 
     walk(json.loads(history))
     return "\n".join(found)
-
-
-def _summaries(history: str) -> str:
-    return _decoded(history)

@@ -116,9 +116,10 @@ async def record(
 
 
 def _without_host(history: WorkflowHistory) -> dict[str, Any]:
-    """The history's JSON; which process on which machine recorded it is nobody's business."""
+    """The history's JSON; which process in which folder of which machine made it is nobody's business."""
     text = re.sub(r'("identity":\s*)"[^"]*"', r'\1"worker"', history.to_json())
     text = re.sub(r'"\d+@[^"]*"', '"sticky"', text)
+    text = re.sub(r'("stackTrace":\s*)"(?:[^"\\]|\\.)*"', r'\1""', text)
     document: dict[str, Any] = json.loads(text)
     return document
 

@@ -6,13 +6,16 @@ among them would be visible to everyone on the machine.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from emco.domain.errors import Invalid
 
 MAX_INDEX = 65_536
+SHORTEST_HIDDEN = 4
+HIDDEN = "(hidden)"
 _STEP = re.compile(r"((?:\\.|[^.\[\\])+)|\[(\d+)\]|(\.)")
+_SOUNDS_SECRET = re.compile(r"(?i)pass|pwd|secret|token|cred|key")
 _INTEGER = re.compile(r"^-?(0|[1-9]\d*)$")
 
 
@@ -47,6 +50,32 @@ def typed(text: str) -> Any:
     if _INTEGER.match(text):
         return int(text)
     return text.replace("\\,", ",")
+
+
+def hidden(text: str, values: Any) -> str:
+    """`text` without the strings of `values`: what a renderer says may quote them.
+
+    Nobody can tell which value is a secret, so every string of four characters or more goes where
+    it stands alone, outside names and paths; below a key that sounds like one it goes anywhere.
+    """
+    found = sorted(set(_strings(values, sounds_secret=False)), key=lambda s: -len(s[0]))
+    for value, sounds_secret in found:
+        escaped = re.escape(value)
+        pattern = escaped if sounds_secret else rf"(?<![\w/.-]){escaped}(?![\w/.-])"
+        text = re.sub(pattern, HIDDEN, text)
+    return text
+
+
+def _strings(values: Any, *, sounds_secret: bool) -> Iterator[tuple[str, bool]]:
+    if isinstance(values, Mapping):
+        for key, value in values.items():
+            secret = sounds_secret or bool(_SOUNDS_SECRET.search(str(key)))
+            yield from _strings(value, sounds_secret=secret)
+    elif isinstance(values, list):
+        for value in values:
+            yield from _strings(value, sounds_secret=sounds_secret)
+    elif isinstance(values, str) and len(values) >= SHORTEST_HIDDEN:
+        yield values, sounds_secret
 
 
 def _steps(key: str) -> list[str | int]:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emco.domain.errors import Invalid
-from emco.domain.plan.values import effective, typed
+from emco.domain.plan.values import effective, hidden, typed
 
 
 @pytest.mark.parametrize(
@@ -63,3 +63,33 @@ def test_the_result_never_depends_on_the_order_of_overrides(overrides: dict[str,
             return refused.detail
 
     assert attempt(overrides) == attempt(dict(reversed(overrides.items())))
+
+
+VALUES = {
+    "db": {"password": "hunter22"},
+    "mode": "frontend",
+    "short": "abc",
+    "list": [{"apiKey": "xyz-9"}],
+}
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        (
+            "at '/db/password': 'hunter22' does not match",
+            "at '/db/password': '(hidden)' does not match",
+        ),
+        (
+            "dial postgres://u:hunter22@db and more-hunter22",
+            "dial postgres://u:(hidden)@db and more-(hidden)",
+        ),
+        ("key xyz-9", "key (hidden)"),
+        ("mode frontend is unknown", "mode (hidden) is unknown"),
+        ("frontend/templates/a.yaml:3: abc", "frontend/templates/a.yaml:3: abc"),
+    ],
+)
+def test_messages_lose_the_values_they_quote_and_keep_names_and_places(
+    said: str, shown: str
+) -> None:
+    assert hidden(said, VALUES) == shown

@@ -2,12 +2,14 @@
 
 import os
 import stat
+import subprocess
+import sys
 from collections import namedtuple
 from pathlib import Path
 
 import pytest
 
-from emco.sandbox import toolchain
+from emco.sandbox import processes, toolchain
 from emco.sandbox.errors import SandboxError
 from emco.settings import Settings
 
@@ -110,3 +112,23 @@ def test_a_tool_on_path_or_in_the_tools_folder_is_not_built(
     assert tools["helm"] == own / "helm"
     assert tools["etcd"] == tmp_path / "bin" / "etcd"
     assert not os.path.exists(settings.cache)  # noqa: PTH110 — the point is that nothing was made
+
+
+def test_a_build_that_was_killed_just_works_the_second_time(
+    settings: Settings, tmp_path: Path
+) -> None:
+    hangs = BUILDS.replace('> "$2$name"', '> "$2$name"; exec /bin/sleep 600')
+    put(tmp_path / "bin", "go", hangs)
+    script = (
+        "from pathlib import Path; from emco.sandbox import toolchain; from emco.settings import Settings\n"
+        f"toolchain.find(Settings(cache=Path({str(settings.cache)!r}), tools=None))"
+    )
+    root = Path(__file__).resolve().parents[3]
+    environment = {"PATH": str(tmp_path / "bin"), "PYTHONPATH": str(root)}
+    builder = subprocess.Popen([sys.executable, "-c", script], env=environment)
+    assert processes.until(lambda: bool(list(settings.cache.glob("tools/.*/server"))), seconds=20)
+    builder.kill()
+    builder.wait()
+    put(tmp_path / "bin", "go", BUILDS)
+    assert toolchain.find(settings)["etcd"].read_text() == "made\n"
+    assert list(settings.cache.glob("tools/.*")) == []
