@@ -7,6 +7,7 @@ manager `emco`, never forced: a field that somebody else owns is a conflict that
 import asyncio
 import base64
 import json
+import re
 import ssl
 import tempfile
 import time
@@ -22,16 +23,28 @@ import yaml
 from kubernetes.aio import client as k8s
 
 from activities.failures import Unexplained
-from emco.domain.errors import Conflict, EmcoError, Forbidden, Invalid, NotFound, Unavailable
+from emco.domain.errors import (
+    AlreadyExists,
+    Conflict,
+    EmcoError,
+    Forbidden,
+    Invalid,
+    NotFound,
+    Unavailable,
+)
 from emco.domain.kubeconfig import parse_kubeconfig
 from emco.domain.plan.model import Capabilities, Manifest
+from emco.domain.plan.ownership import FIELD_MANAGER
 from emco.domain.status import ObjectKey
 
-FIELD_MANAGER: Final = "emco"
 CONNECTIONS_PER_CLUSTER: Final = 16
 REQUEST_SECONDS: Final = 30
 CONNECT_SECONDS: Final = 5
 WATCH_SECONDS: Final = 300
+PROBE_SECONDS: Final = 2.0
+_IMMUTABLE: Final = re.compile(
+    r"immutable|may not change once set|updates to statefulset spec|cannot change roleRef"
+)
 
 _METADATA_ONLY: Final = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 _METADATA_LIST: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
@@ -43,6 +56,14 @@ class NotReady(EmcoError):
 
     status = 503
     retryable = True
+
+
+class FieldConflict(Conflict):
+    """Somebody else owns fields of the object."""
+
+
+class Immutable(Invalid):
+    """Fields of the object cannot be changed once it is there."""
 
 
 class Gone(EmcoError):
@@ -134,6 +155,31 @@ class Cluster:
 
     # -- what the cluster is --------------------------------------------------------------------
 
+    async def probe(self) -> None:
+        """Return if the cluster answers within `PROBE_SECONDS`; `Unavailable` else."""
+        async with self._request("GET", "/version", seconds=PROBE_SECONDS):
+            return
+
+    async def allowed(self, verb: str, resource: ApiResource | None, namespace: str) -> bool:
+        """Whether our credentials may do that; None stands for every resource."""
+        group = resource.api_version.rpartition("/")[0] if resource else "*"
+        attributes = {
+            "namespace": namespace if resource is None or resource.namespaced else "",
+            "verb": verb,
+            "group": group,
+            "resource": resource.plural if resource else "*",
+        }
+        review = await self._json(
+            "POST",
+            "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
+            body={
+                "apiVersion": "authorization.k8s.io/v1",
+                "kind": "SelfSubjectAccessReview",
+                "spec": {"resourceAttributes": attributes},
+            },
+        )
+        return bool(review["status"]["allowed"])
+
     async def capabilities(self) -> Capabilities:
         """Kubernetes version and every served `group/version` and `group/version/Kind`."""
         version = await self._json("GET", "/version")
@@ -210,8 +256,21 @@ class Cluster:
         except NotFound:
             return None
 
-    async def apply(self, key: ObjectKey, item: Manifest) -> Manifest:
-        """Server-side apply; the live object. A second call with the same object changes nothing."""
+    async def apply(
+        self,
+        key: ObjectKey,
+        item: Manifest,
+        *,
+        dry_run: bool = False,
+        strict: bool = False,
+        force: bool = False,
+    ) -> Manifest:
+        """Server-side apply; the live object. A second call with the same object changes nothing.
+
+        A dry run answers with what would be there. `strict` refuses fields given twice. `force`
+        takes fields back from whoever owns them; without it they are a `FieldConflict`.
+        Raises `Immutable` for fields that cannot be changed.
+        """
         resource = await self.resource(key.api_version, key.kind)
         if resource.namespaced:
             item = {**item, "metadata": {**item["metadata"], "namespace": key.namespace}}
@@ -219,19 +278,27 @@ class Cluster:
             "PATCH",
             resource.path(key.namespace, key.name),
             # Unknown fields are refused by the apply itself: it merges by schema.
-            query={"fieldManager": FIELD_MANAGER},
+            query={
+                "fieldManager": FIELD_MANAGER,
+                **({"dryRun": "All"} if dry_run else {}),
+                **({"fieldValidation": "Strict"} if strict else {}),
+                **({"force": "true"} if force else {}),
+            },
             body=item,
             content_type="application/apply-patch+yaml",
             subject=key,
         )
 
-    async def create(self, key: ObjectKey, item: Manifest) -> Manifest:
-        """Create; `Conflict` when it is there already."""
+    async def create(self, key: ObjectKey, item: Manifest, *, dry_run: bool = False) -> Manifest:
+        """Create; `Conflict` when it is there already. A dry run validates strictly."""
         resource = await self.resource(key.api_version, key.kind)
         return await self._json(
             "POST",
             resource.path(key.namespace),
-            query={"fieldManager": FIELD_MANAGER},
+            query={
+                "fieldManager": FIELD_MANAGER,
+                **({"dryRun": "All", "fieldValidation": "Strict"} if dry_run else {}),
+            },
             body=item,
             subject=key,
         )
@@ -373,10 +440,12 @@ class Cluster:
             fields := [c for c in causes if c.get("reason") == "FieldManagerConflict"]
         ):
             owned = "; ".join(f"{c.get('field')}: {c.get('message')}" for c in fields)
-            return Conflict(
+            return FieldConflict(
                 f"Somebody else owns fields {where}",
                 f"{owned}. Drop the field from the chart, or let its owner give it up",
             )
+        if code == 409 and status.get("reason") == "AlreadyExists":
+            return AlreadyExists(f"Already there {where}", text)
         if code == 409:
             return Conflict(f"Conflict {where}", text)
         if code in (401, 403):
@@ -387,6 +456,12 @@ class Cluster:
             return Unexplained(f"The API server fails {where}", text)
         if code in (408, 429) or code >= 500:
             return Unavailable(f"The cluster {self.name} is too busy or broken", text)
+        if fixed := [c.get("field", "") for c in causes if _IMMUTABLE.search(c.get("message", ""))]:
+            return Immutable(
+                f"The field {', '.join(sorted(set(fixed)))} cannot be changed {where}",
+                'set the annotation emco.io/recreate: "true" on the object to have it deleted and '
+                "created again, or keep the field as it is",
+            )
         return Invalid(f"The API server refuses the object {where}", text)
 
 

@@ -43,6 +43,7 @@ def translated() -> Iterator[None]:
     except EmcoError as error:
         raise ApplicationError(
             str(error),
+            {"status": error.status, "title": error.title, "detail": error.detail},
             type=FailureType.REFUSED if is_final(error) else FailureType.NOT_READY,
             non_retryable=is_final(error),
         ) from None

@@ -42,6 +42,7 @@ def _go_scalars() -> None:
 
 
 _go_scalars()
+_Loader.bool_values = {**yaml.CSafeLoader.bool_values, "y": True, "n": False}
 
 
 class _Helm(Command):  # type: ignore[misc]  # pyhelm3 ships no types

@@ -20,27 +20,29 @@ from activities.clusters import Clusters
 from activities.failures import translated
 from activities.heartbeat import heartbeating
 from activities.helm import Renderer
-from emco.domain.contracts import ClusterRef, Outline, Planning, PlanRequest, PlanSummary
-from emco.domain.errors import EmcoError, Invalid
-from emco.domain.kinds.apps import App, AppProfile, CompositeApp, CompositeProfile
-from emco.domain.kinds.delivery import (
-    PLACEMENT_KEY,
-    AppPlacement,
-    Deployment,
-    GenericPlacementIntent,
-    GroupIntent,
-    PlacementRule,
+from emco.domain.contracts import (
+    ClusterRef,
+    Outline,
+    Planning,
+    PlanRequest,
+    PlanSummary,
+    Preview,
+    PreviewRequest,
 )
-from emco.domain.kinds.fleet import Cluster, ClusterLabel
-from emco.domain.kinds.tenancy import ClusterReference, LogicalCloud, Project, cloud_namespace
+from emco.domain.errors import Conflict, EmcoError, Invalid
+from emco.domain.history import OperationRow, PreviewRow, RevisionRow
+from emco.domain.kinds.delivery import Deployment, Policies
+from emco.domain.lifecycle import BRING_UP, Verb
 from emco.domain.names import deployment_address
-from emco.domain.plan import manifests
-from emco.domain.plan.compile import Rendering, compile_plan, renderings
-from emco.domain.plan.model import AppInput, Capabilities, ClusterInput, Plan, Rendered, Snapshot
+from emco.domain.plan import diff, manifests, report
+from emco.domain.plan.compile import Rendering, compile_plan, inputs_digest, renderings
+from emco.domain.plan.model import AppInput, Capabilities, Plan, Rendered, Snapshot, digest_of
 from emco.domain.plan.placement import place
+from emco.domain.plan.steps import outline, outline_of_removal
 from emco.domain.plan.values import effective
 from emco.domain.resource import Address
 from emco.domain.status import NAMESPACE_CLAIM, Footprint, ObjectStatus, UnitRow
+from emco.store.snapshot import cluster_address, read_snapshot, used_by
 from emco.store.store import Store
 
 RENDERS_AT_ONCE: Final = max(2, os.cpu_count() or 1)
@@ -57,16 +59,39 @@ class StoredPlanning(Planning):
         self._plans: dict[str, Plan] = {}
         self._loading = threading.Lock()
 
+    # -- an operation's plan --------------------------------------------------------------------
+
     async def plan(self, request: PlanRequest) -> PlanSummary:
         """See `Planning.plan`."""
         with translated():
             async with heartbeating():
+                if request.digest:
+                    return await asyncio.to_thread(self._summary, request, request.digest)
                 digest = await asyncio.to_thread(self._recorded, request)
                 if digest is None:
-                    digest = await self._make(request)
-                plan = await asyncio.to_thread(self.load, digest)
-                await asyncio.to_thread(self._claim, request, digest, plan)
-                return PlanSummary(digest=digest, clusters=plan.clusters, units=len(plan.units))
+                    plan = await self._make(deployment_address(request.deployment))
+                    digest = await asyncio.to_thread(self._record, request, plan)
+                return await asyncio.to_thread(self._planned, request, digest)
+
+    async def claim(self, request: PlanRequest) -> None:
+        """See `Planning.claim`."""
+        with translated():
+            async with heartbeating():
+                await asyncio.to_thread(self._claim, request)
+
+    async def preview(self, request: PreviewRequest) -> Preview:
+        """See `Planning.preview`."""
+        with translated():
+            async with heartbeating():
+                deployment = deployment_address(request.deployment)
+                if request.revision:
+                    row = await asyncio.to_thread(
+                        self._store.revision, deployment, request.revision
+                    )
+                    plan = await asyncio.to_thread(self.load, row.digest)
+                else:
+                    plan = await self._make(deployment)
+                return await asyncio.to_thread(self._show, deployment, plan, request.revision)
 
     async def footprint(self, request: PlanRequest) -> PlanSummary:
         """See `Planning.footprint`."""
@@ -92,23 +117,90 @@ class StoredPlanning(Planning):
                 del self._plans[next(iter(self._plans))]
             return plan
 
+    def rendered(self, digest: str) -> Rendered:
+        """The objects of one unit, marked as ours."""
+        return Rendered.model_validate_json(self._store.blob(digest))
+
     def _recorded(self, request: PlanRequest) -> str | None:
         return self._store.plan_of(deployment_address(request.deployment), request.operation)
 
-    def _outline(self, request: ClusterRef) -> Outline:
-        if request.plan:
-            return Outline(
-                apps=tuple(unit.app for unit in self.load(request.plan).on(request.cluster))
-            )
-        left = self._store.footprint(deployment_address(request.deployment))
-        apps = {one.app for one in left if one.cluster == request.cluster}
-        return Outline(apps=tuple(sorted(apps - {NAMESPACE_CLAIM})))
-
-    def _claim(self, request: PlanRequest, digest: str, plan: Plan) -> None:
-        """Write down what will be on the clusters before anything is: terminate relies on it."""
+    def _record(self, request: PlanRequest, plan: Plan) -> str:
+        digest = self._store.put_blob(plan.model_dump_json().encode())
         deployment = deployment_address(request.deployment)
+        return self._store.record_plan(deployment, request.operation, digest)
+
+    def _planned(self, request: PlanRequest, digest: str) -> PlanSummary:
+        """Hold what the plan uses, and write its revision down."""
+        deployment = deployment_address(request.deployment)
+        plan = self.load(digest)
+        self._check_namespace(deployment, plan)
+        with self._store.snapshot() as view:
+            used = used_by(view, deployment, plan.clusters)
+        if missing := self._store.lease(deployment, request.operation, used):
+            raise Invalid(
+                "What the plan needs is not there any more",
+                f"{', '.join(str(m) for m in missing)}; add it again, or change the placement",
+            )
+        if request.verb in BRING_UP and request.verb is not Verb.HEAL and request.revision:
+            self._write_revision(deployment, request, digest, plan)
+        return self._summary(request, digest)
+
+    def _check_namespace(self, deployment: Address, plan: Plan) -> None:
+        """Objects cannot move between namespaces, and a unit has all of its objects in one."""
+        for one in self._store.footprint(deployment):
+            if one.namespace != plan.namespace and plan.on(one.cluster):
+                raise Conflict(
+                    f"The deployment's namespace changed from {one.namespace} to {plan.namespace}",
+                    f"it has objects on {one.cluster}; terminate it and instantiate it again",
+                )
+
+    def _write_revision(
+        self, deployment: Address, request: PlanRequest, digest: str, plan: Plan
+    ) -> None:
+        asked = self._store.operation(deployment, request.operation) or OperationRow(
+            id=request.operation, verb=request.verb, began=datetime.now(UTC)
+        )
+        before = self._in_effect(deployment)
+        changed = self._differences(before, plan)
+        spec = self._store.get(deployment).spec
+        policies = (spec.policies if isinstance(spec, Deployment) else None) or Policies()
+        row = RevisionRow(
+            number=request.revision,
+            digest=digest,
+            operation=request.operation,
+            verb=request.verb,
+            who=asked.who,
+            why=asked.why,
+            time=datetime.now(UTC),
+            changes=diff.summary(changed),
+        )
+        self._store.record_revision(deployment, row, keep=policies.revisions)
+
+    def _summary(self, request: PlanRequest, digest: str) -> PlanSummary:
+        plan = self.load(digest)
+        left = self._store.footprint(deployment_address(request.deployment))
+        leaving = {one.cluster for one in left if not _is_wanted(plan, one.cluster, one.app)}
+        return PlanSummary(
+            digest=digest,
+            clusters=plan.clusters,
+            leaving=tuple(sorted(leaving)),
+            units=len(plan.units),
+        )
+
+    # -- before anything is touched -------------------------------------------------------------
+
+    def _claim(self, request: PlanRequest) -> None:
+        """Terminate and pruning rely on the footprint; status starts with the units' rows."""
+        deployment = deployment_address(request.deployment)
+        plan = self.load(request.digest)
         units = [
-            Footprint(app=u.app, cluster=u.cluster, namespace=plan.namespace, objects=u.objects)
+            Footprint(
+                app=u.app,
+                cluster=u.cluster,
+                namespace=plan.namespace,
+                identity=plan.owner,
+                objects=u.objects,
+            )
             for u in plan.units
         ]
         namespaces = [
@@ -124,94 +216,112 @@ class StoredPlanning(Planning):
                     app=u.app,
                     cluster=u.cluster,
                     since=now,
-                    plan=digest,
+                    plan=request.digest,
+                    manifest=u.manifest,
                     objects=tuple(ObjectStatus(key=key) for key in u.objects),
                 )
                 for u in plan.units
             ],
         )
 
-    async def _make(self, request: PlanRequest) -> str:
+    def _outline(self, request: ClusterRef) -> Outline:
         deployment = deployment_address(request.deployment)
-        snapshot = await asyncio.to_thread(self._snapshot, deployment, request.deployment)
+        left = [
+            one
+            for one in self._store.footprint(deployment)
+            if one.cluster == request.cluster and one.app != NAMESPACE_CLAIM
+        ]
+        plan = self.load(request.plan) if request.plan else None
+        if plan is None or request.leaving:
+            return outline_of_removal(plan, request.cluster, left)
+        rows = [row for row in self._store.units(deployment) if row.cluster == request.cluster]
+        return outline(plan, request.cluster, rows, left, force=request.force)
+
+    # -- what would change ----------------------------------------------------------------------
+
+    def _show(self, deployment: Address, plan: Plan, revision: int) -> Preview:
+        before = self._in_effect(deployment)
+        with self._store.snapshot() as view:
+            life = view.lifecycle(deployment)
+            snapshot = None if revision else read_snapshot(view, deployment)
+        base = (self._store.plan_of(deployment, life.effective) if life.effective else None) or ""
+        content = plan.model_dump_json().encode()
+        stored = self._store.put_blob(content)
+        inputs = inputs_digest(snapshot) if snapshot else f"revision {revision}"
+        digest = digest_of([stored, inputs, base])
+        hooks = {u.manifest: self.rendered(u.manifest).hooks for u in plan.units}
+        document = report.plan_report(
+            plan,
+            self._differences(before, plan),
+            hooks,
+            digest=digest,
+            revision=life.effective_revision,
+            passed_over=report.passed_over(snapshot) if snapshot else [],
+        )
+        shown = self._store.put_blob(document.model_dump_json(by_alias=True).encode())
+        row = PreviewRow(
+            digest=digest,
+            plan=stored,
+            report=shown,
+            inputs=inputs,
+            base=base,
+            time=datetime.now(UTC),
+        )
+        self._store.put_preview(deployment, row)
+        return Preview(digest=digest, report=shown)
+
+    def _in_effect(self, deployment: Address) -> dict[tuple[str, str], str]:
+        """Unit (app, cluster) to the digest of what was applied there last, or is meant to be."""
+        rows = self._store.units(deployment)
+        return {(row.app, row.cluster): row.applied or row.manifest for row in rows}
+
+    def _differences(
+        self, before: Mapping[tuple[str, str], str], plan: Plan
+    ) -> dict[str, list[diff.ObjectChange]]:
+        """`app@cluster` to its objects' changes, for units of either side."""
+        after = {(u.app, u.cluster): u.manifest for u in plan.units}
+        known: dict[str, Rendered] = {}
+
+        def objects(digest: str) -> Sequence[dict[str, object]]:
+            if digest and digest not in known:
+                known[digest] = self.rendered(digest)
+            return known[digest].resources if digest else ()
+
+        return {
+            f"{app}@{cluster}": diff.objects(
+                objects(before.get((app, cluster), "")), objects(after.get((app, cluster), ""))
+            )
+            for app, cluster in sorted({*before, *after})
+        }
+
+    # -- making a plan --------------------------------------------------------------------------
+
+    async def _make(self, deployment: Address) -> Plan:
+        snapshot = await asyncio.to_thread(self._snapshot, deployment)
         placed = place(snapshot)
         chosen = sorted({cluster for clusters in placed.values() for cluster in clusters})
         capabilities = dict(
             zip(chosen, await asyncio.gather(*map(self._capabilities, chosen)), strict=True)
         )
         rendered = await self._render_all(snapshot, renderings(snapshot, placed, capabilities))
-        plan = compile_plan(snapshot, placed, capabilities, rendered)
-        content = plan.model_dump_json().encode()
-        digest = await asyncio.to_thread(self._store.put_blob, content)
-        return await asyncio.to_thread(
-            self._store.record_plan, deployment, request.operation, digest
-        )
+        return compile_plan(snapshot, placed, capabilities, rendered)
 
-    # -- reading --------------------------------------------------------------------------------
-
-    def _snapshot(self, deployment: Address, short: str) -> Snapshot:
+    def _snapshot(self, deployment: Address) -> Snapshot:
         with self._store.snapshot() as view:
-            stored = view.get(deployment)
-            spec = stored.spec
-            assert isinstance(spec, Deployment)  # noqa: S101 — the address says so
-            app_root = deployment.ancestor(Deployment, CompositeApp)
-            project = deployment.ancestor(Deployment, Project)
-            cloud_at = Address.of(LogicalCloud, [project.name, spec.logical_cloud])
-            cloud = view.find(LogicalCloud, cloud_at)
-            if cloud is None:
-                raise Invalid(
-                    "Failed to obtain Logical Cloud specified", f"{cloud_at} does not exist"
-                )
-            profile_root = Address.of(
-                CompositeProfile, [*app_root.names(CompositeApp), spec.composite_profile]
-            )
-            profiles = {
-                str(profile.app): view.get(at).file or ""
-                for at, profile in view.specs(AppProfile, profile_root)
-            }
-            overrides: dict[str, dict[str, str]] = {}
-            for entry in spec.override_values:
-                overrides.setdefault(entry.app, {}).update(entry.values)
-            return Snapshot(
-                deployment=short,
-                release=spec.version,
-                namespace=cloud_namespace(cloud),
-                namespace_labels=cloud.labels,
-                cloud=cloud_at.path,
-                cloud_clusters=tuple(
-                    sorted(
-                        f"{reference.cluster_provider}+{reference.cluster}"
-                        for _, reference in view.specs(ClusterReference, cloud_at)
-                    )
-                ),
-                apps=tuple(
-                    AppInput(
-                        name=at.name,
-                        chart=view.get(at).file or "",
-                        profile=profiles.get(at.name, ""),
-                        overrides=overrides.get(at.name, {}),
-                    )
-                    for at, _ in view.specs(App, app_root)
-                ),
-                clusters=_clusters(view.specs(Cluster, None), view.specs(ClusterLabel, None)),
-                rules=_rules(
-                    [intent for _, intent in view.specs(GroupIntent, deployment)],
-                    view.specs(AppPlacement, deployment),
-                ),
-            )
+            return read_snapshot(view, deployment)
 
     async def _capabilities(self, cluster: str) -> Capabilities:
         """What the cluster says of itself; what it said last when it is away; helm's defaults before that."""
         try:
-            found = await (await self._clusters.get(cluster)).capabilities()
+            connection = await self._clusters.get(cluster)
+            await connection.probe()
+            found = await connection.capabilities()
         except EmcoError as error:
             known = await asyncio.to_thread(self._store.facts, cluster_address(cluster))
             log.warning("cluster.away", cluster=cluster, reason=str(error), known=known is not None)
             return Capabilities.model_validate(known or {})
         await asyncio.to_thread(self._store.put_facts, cluster_address(cluster), found.model_dump())
         return found
-
-    # -- rendering ------------------------------------------------------------------------------
 
     async def _render_all(
         self, snapshot: Snapshot, wanted: Mapping[str, Rendering]
@@ -239,7 +349,7 @@ class StoredPlanning(Planning):
                 capabilities=rendering.capabilities,
             )
         rendered = manifests.mark(
-            manifests.sort(documents), deployment=snapshot.deployment, app=app.name
+            manifests.sort(documents), deployment=snapshot.owner, app=app.name
         )
         content = rendered.model_dump_json().encode()
         return await asyncio.to_thread(self._store.put_blob, content), rendered
@@ -253,44 +363,9 @@ class StoredPlanning(Planning):
         return chart, effective(profile, app.overrides)
 
 
-def cluster_address(name: str) -> Address:
-    """`provider+cluster` as an address; neither name can contain a plus sign."""
-    provider, _, cluster = name.partition("+")
-    return Address.of(Cluster, [provider, cluster])
-
-
-def _clusters(
-    clusters: Sequence[tuple[Address, Cluster]], labels: Sequence[tuple[Address, ClusterLabel]]
-) -> tuple[ClusterInput, ...]:
-    by_cluster: dict[str, set[str]] = {}
-    for at, label in labels:
-        by_cluster.setdefault(at.ancestor(ClusterLabel, Cluster).path, set()).add(
-            label.cluster_label
-        )
-    return tuple(
-        ClusterInput(
-            provider=at.names(Cluster)[0],
-            cluster=at.name,
-            labels=frozenset(by_cluster.get(at.path, ())),
-        )
-        for at, _ in clusters
-    )
-
-
-def _rules(
-    groups: Sequence[GroupIntent], placements: Sequence[tuple[Address, AppPlacement]]
-) -> dict[str, tuple[PlacementRule, ...]]:
-    named = {group.intent[PLACEMENT_KEY] for group in groups if PLACEMENT_KEY in group.intent}
-    if not named:
-        raise Invalid(
-            "GenericPlacementIntent not found",
-            f"no group intent of the deployment has the key {PLACEMENT_KEY}",
-        )
-    rules: dict[str, tuple[PlacementRule, ...]] = {}
-    for at, placement in placements:
-        if at.ancestor(AppPlacement, GenericPlacementIntent).name in named:
-            rules[placement.app] = (*rules.get(placement.app, ()), placement.intent)
-    return rules
+def _is_wanted(plan: Plan, cluster: str, app: str) -> bool:
+    on_it = plan.on(cluster)
+    return bool(on_it) if app == NAMESPACE_CLAIM else any(unit.app == app for unit in on_it)
 
 
 def _raise_all(results: Sequence[object]) -> None:

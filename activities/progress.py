@@ -6,15 +6,17 @@ came while the write before was under way: one transaction serves them all.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from temporalio import activity
+
 from activities.failures import is_final
 from emco.domain.contracts import UnitRef
 from emco.domain.errors import EmcoError
-from emco.domain.health import Health
+from emco.domain.health import WORKLOADS, Health
 from emco.domain.names import deployment_address
 from emco.domain.plan.model import Manifest
 from emco.domain.resource import Address
@@ -22,6 +24,7 @@ from emco.domain.status import Deployed, ObjectKey, ObjectStatus, Phase, Ready, 
 from emco.store.store import Store
 
 FLUSH_SECONDS: Final = 0.5
+MAX_PODS_TOLD: Final = 3
 
 
 class Projection:
@@ -56,17 +59,35 @@ class Progress:
         keys: Iterable[ObjectKey],
         *,
         deployed: Deployed = Deployed.PENDING,
+        manifest: str = "",
+        applied: str = "",
     ) -> None:
+        """`manifest` is the digest of what is wanted, `applied` of what is there completely."""
         self._projection, self._unit = projection, unit
+        self._manifest, self._applied = manifest, applied
         self._deployment = deployment_address(unit.deployment)
         self._objects = {key: ObjectStatus(key=key, deployed=deployed) for key in keys}
         self._phase, self._since, self._message = Phase.PENDING, datetime.now(UTC), ""
+        self._retry_at: datetime | None = None
+        self._trouble: dict[str, str] = {}
         self._is_stale = False
         self._writing = asyncio.Lock()
 
     async def phase(self, phase: Phase, message: str = "") -> None:
         """Enter a phase; written at once."""
         self._phase, self._message, self._since = phase, message, datetime.now(UTC)
+        self._retry_at = None
+        await self._write()
+
+    async def applied_all(self) -> None:
+        """Everything that is wanted is on the cluster."""
+        self._applied = self._manifest
+        await self.phase(Phase.APPLIED)
+
+    async def _stuck(self, error: EmcoError) -> None:
+        """Say what went wrong, since when it does, and when the next try is."""
+        self._phase, self._message = Phase.RETRYING, str(error)
+        self._since, self._retry_at = first_scheduled(), next_try()
         await self._write()
 
     def applied(self, key: ObjectKey) -> None:
@@ -86,6 +107,18 @@ class Progress:
         ready = Ready.READY if verdict.is_ready else Ready.NOT_READY
         self._set(key, ready=ready, message=told, observed=_observed(live))
 
+    def troubled(self, trouble: Mapping[str, str]) -> None:
+        """What is wrong with pods, by pod name; told with the objects that own them by name."""
+        if trouble != self._trouble:
+            self._trouble, self._is_stale = dict(trouble), True
+
+    def _told(self, status: ObjectStatus) -> ObjectStatus:
+        if status.ready is Ready.READY or status.key.kind not in WORKLOADS:
+            return status
+        owned = [t for pod, t in self._trouble.items() if pod.startswith(f"{status.key.name}-")]
+        message = "; ".join(filter(None, (status.message, *owned[:MAX_PODS_TOLD])))
+        return status.model_copy(update={"message": message})
+
     @asynccontextmanager
     async def recording(self) -> AsyncIterator[None]:
         """Write changes as they come; on an error write what went wrong before it is raised on."""
@@ -93,7 +126,10 @@ class Progress:
         try:
             yield
         except EmcoError as error:
-            await self.phase(Phase.FAILED if is_final(error) else Phase.RETRYING, str(error))
+            if is_final(error):
+                await self.phase(Phase.FAILED, str(error))
+            else:
+                await self._stuck(error)
             raise
         finally:
             flusher.cancel()
@@ -119,10 +155,28 @@ class Progress:
                 phase=self._phase,
                 since=self._since,
                 message=self._message,
+                retry_at=self._retry_at,
                 plan=self._unit.plan,
-                objects=tuple(self._objects.values()),
+                manifest=self._manifest,
+                applied=self._applied,
+                objects=tuple(map(self._told, self._objects.values())),
             )
             await self._projection.put(self._deployment, row)
+
+
+def first_scheduled() -> datetime:
+    """When the running activity was asked for: what it reports has been so since then."""
+    return activity.info().scheduled_time
+
+
+def next_try() -> datetime:
+    """When the running activity will be tried again if it fails now."""
+    info = activity.info()
+    policy = info.retry_policy
+    if policy is None:
+        return datetime.now(UTC)
+    pause = policy.initial_interval * policy.backoff_coefficient ** (info.attempt - 1)
+    return datetime.now(UTC) + min(pause, policy.maximum_interval or pause)
 
 
 def _observed(live: Manifest) -> dict[str, Any]:

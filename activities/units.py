@@ -5,28 +5,37 @@ status projection as it goes, so that status and explain never have to ask a clu
 """
 
 import asyncio
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import Final
 
-from activities.clusters import Cluster, Clusters, Gone, NotReady
+from temporalio.exceptions import ApplicationError
+
+from activities.clusters import Cluster, Clusters, FieldConflict, Gone, Immutable, NotReady
 from activities.failures import translated
 from activities.heartbeat import heartbeating
 from activities.namespaces import Namespaces
-from activities.planning import StoredPlanning, cluster_address
+from activities.ours import foreign, is_ours, may_change
+from activities.planning import StoredPlanning
+from activities.preflight import Preflight
 from activities.progress import Progress, Projection
 from activities.together import together
 from activities.watches import Watches
 from emco.domain import health
-from emco.domain.contracts import ClusterRef, UnitRef, UnitResult, Units
-from emco.domain.errors import Conflict, Invalid
+from emco.domain.contracts import ClusterRef, FailureType, UnitRef, UnitResult, Units
+from emco.domain.errors import Invalid, Unavailable
+from emco.domain.kinds.delivery import Deployment, IgnoredDifference
 from emco.domain.names import deployment_address
 from emco.domain.plan import manifests
 from emco.domain.plan.model import Manifest, Plan, Rendered
+from emco.domain.plan.ownership import yielding
 from emco.domain.status import NAMESPACE_CLAIM, Deployed, Footprint, ObjectKey, Phase
+from emco.store.snapshot import cluster_address
 from emco.store.store import Store
 
 DISCOVERY_PAUSE_SECONDS: Final = 0.2
+PATIENCE_SECONDS: Final = 1.0
+"""How long pods may take before somebody asks what is wrong with them."""
 
 
 class ClusterUnits(Units):
@@ -39,6 +48,26 @@ class ClusterUnits(Units):
         self._planning, self._watches = planning, watches
         self._namespaces = Namespaces(store)
         self._projection = Projection(store)
+        self._preflight = Preflight(store, clusters, planning)
+
+    # -- preflight ------------------------------------------------------------------------------
+
+    async def preflight(self, cluster: ClusterRef) -> UnitResult:
+        """See `Units.preflight`."""
+        with translated():
+            async with heartbeating():
+                try:
+                    problems = await self._preflight.problems(cluster)
+                except Unavailable as error:
+                    if not cluster.preflight:  # its turn comes later; the others must not wait
+                        raise ApplicationError(
+                            str(error), type=FailureType.UNREACHABLE, non_retryable=True
+                        ) from None
+                    await asyncio.to_thread(self._preflight.tell_waiting, cluster, error)
+                    raise
+                if problems:
+                    raise Invalid(f"{cluster.cluster} would refuse it", "; ".join(problems))
+                return UnitResult(note=f"{cluster.cluster} will take it")
 
     # -- apply ----------------------------------------------------------------------------------
 
@@ -49,7 +78,10 @@ class ClusterUnits(Units):
             async with heartbeating():
                 plan, rendered = await asyncio.to_thread(self._load, unit)
                 progress = Progress(
-                    self._projection, unit, [manifests.key_of(o) for o in rendered.resources]
+                    self._projection,
+                    unit,
+                    [manifests.key_of(o) for o in rendered.resources],
+                    manifest=plan.unit(unit.cluster, unit.app).manifest,
                 )
                 async with progress.recording():
                     await progress.phase(Phase.APPLYING)
@@ -59,7 +91,7 @@ class ClusterUnits(Units):
                     for item in rendered.resources:
                         await self._apply_one(cluster, item, plan, unit)
                         progress.applied(manifests.key_of(item))
-                    await progress.phase(Phase.APPLIED)
+                    await progress.applied_all()
                 return UnitResult(
                     objects=len(rendered.resources),
                     note=f"{len(rendered.resources)} objects applied",
@@ -67,19 +99,37 @@ class ClusterUnits(Units):
 
     def _load(self, unit: UnitRef) -> tuple[Plan, Rendered]:
         plan = self._planning.load(unit.plan)
-        digest = plan.unit(unit.cluster, unit.app).manifest
-        return plan, Rendered.model_validate_json(self._store.blob(digest))
+        return plan, self._planning.rendered(plan.unit(unit.cluster, unit.app).manifest)
 
     async def _apply_one(self, cluster: Cluster, item: Manifest, plan: Plan, unit: UnitRef) -> None:
         _, key = await cluster.locate(manifests.key_of(item), plan.namespace)
-        live = await cluster.get(key, metadata_only=True)
-        if live is not None and not _is_ours(live, unit):
-            raise Conflict(
-                f"{key} on {unit.cluster} is there already and belongs to {_owner(live)}",
-                f"the app {unit.app} renders an object of that name; rename one of the two, or "
-                "delete the other one",
-            )
-        await cluster.apply(key, item)
+        live = await cluster.get(key, metadata_only=not unit.force)
+        if live is not None and not may_change(live, key, plan, unit.cluster, unit.app):
+            raise foreign(live, key, unit.cluster, unit.app)
+        if unit.force and live is not None:
+            item = yielding(item, live, self._ignored(unit.deployment))
+        try:
+            await cluster.apply(key, item, force=unit.force)
+        except FieldConflict:
+            await self._apply_yielding(cluster, key, item, unit)
+        except Immutable:
+            if live is None or not manifests.may_recreate(item):
+                raise
+            await self._delete(cluster, key, live["metadata"]["uid"])
+            await cluster.apply(key, item)
+
+    async def _apply_yielding(
+        self, cluster: Cluster, key: ObjectKey, item: Manifest, unit: UnitRef
+    ) -> None:
+        """Leave a scaler its replicas; any other conflict stays one."""
+        live = await cluster.get(key)
+        kept = yielding(item, live, self._ignored(unit.deployment)) if live else item
+        await cluster.apply(key, kept)
+
+    def _ignored(self, deployment: str) -> Sequence[IgnoredDifference]:
+        spec = self._store.get(deployment_address(deployment)).spec
+        policies = spec.policies if isinstance(spec, Deployment) else None
+        return policies.ignore_differences if policies else ()
 
     async def _apply_definitions(self, cluster: Cluster, definitions: Iterable[Manifest]) -> None:
         """CRDs come first and are never changed once there, as with Helm."""
@@ -107,7 +157,15 @@ class ClusterUnits(Units):
             async with heartbeating():
                 plan, rendered = await asyncio.to_thread(self._load, unit)
                 keys = [manifests.key_of(o) for o in rendered.resources]
-                progress = Progress(self._projection, unit, keys, deployed=Deployed.APPLIED)
+                manifest = plan.unit(unit.cluster, unit.app).manifest
+                progress = Progress(
+                    self._projection,
+                    unit,
+                    keys,
+                    deployed=Deployed.APPLIED,
+                    manifest=manifest,
+                    applied=manifest,
+                )
                 async with progress.recording():
                     await progress.phase(Phase.APPLIED)
                     cluster = await self._clusters.get(unit.cluster)
@@ -115,9 +173,10 @@ class ClusterUnits(Units):
                         if key.kind in health.SETTLED_KINDS:
                             progress.settled(key)
                     waiting = [k for k in keys if k.kind not in health.SETTLED_KINDS]
-                    await together(
-                        self._until_ready(cluster, k, plan, unit, progress) for k in waiting
-                    )
+                    async with self._telling_of_pods(cluster, keys, plan, unit, progress):
+                        await together(
+                            self._until_ready(cluster, k, plan, unit, progress) for k in waiting
+                        )
                     await progress.phase(Phase.READY)
                 return UnitResult(objects=len(keys), note=f"{len(keys)} objects ready")
 
@@ -125,7 +184,7 @@ class ClusterUnits(Units):
         self, cluster: Cluster, key: ObjectKey, plan: Plan, unit: UnitRef, progress: Progress
     ) -> None:
         resource, located = await cluster.locate(key, plan.namespace)
-        selector = f"{manifests.DEPLOYMENT_LABEL}={manifests.short_hash(unit.deployment)}"
+        selector = manifests.selector(plan.owner)
         async with self._watches.on(cluster, resource, located.namespace, selector) as watch:
             last: health.Health | None = None
 
@@ -145,7 +204,68 @@ class ClusterUnits(Units):
                     last.message or "look at the object's status and events",
                 )
 
-    # -- remove ---------------------------------------------------------------------------------
+    @asynccontextmanager
+    async def _telling_of_pods(
+        self,
+        cluster: Cluster,
+        keys: Sequence[ObjectKey],
+        plan: Plan,
+        unit: UnitRef,
+        progress: Progress,
+    ) -> AsyncIterator[None]:
+        """While the block runs, say what keeps pods from coming up, if it takes longer than usual."""
+        if not any(key.kind in health.WORKLOADS for key in keys):
+            yield
+            return
+        telling = asyncio.create_task(self._tell_of_pods(cluster, plan, unit, progress))
+        try:
+            yield
+        finally:
+            telling.cancel()
+            await asyncio.gather(telling, return_exceptions=True)
+
+    async def _tell_of_pods(
+        self, cluster: Cluster, plan: Plan, unit: UnitRef, progress: Progress
+    ) -> None:
+        await asyncio.sleep(PATIENCE_SECONDS)
+        resource = await cluster.resource("v1", "Pod")
+        app = manifests.label_value(unit.app)
+        selector = f"{manifests.selector(plan.owner)},{manifests.APP_LABEL}={app}"
+        async with self._watches.on(cluster, resource, plan.namespace, selector) as watch:
+            told: dict[str, str] = {"": "nothing yet"}
+
+            def news() -> bool:
+                found = {p["metadata"]["name"]: health.pod_trouble(p) for p in watch.items()}
+                return {pod: trouble for pod, trouble in found.items() if trouble} != told
+
+            while True:
+                await watch.until(news)
+                found = {p["metadata"]["name"]: health.pod_trouble(p) for p in watch.items()}
+                told = {pod: trouble for pod, trouble in found.items() if trouble}
+                progress.troubled(told)
+
+    # -- prune and remove -----------------------------------------------------------------------
+
+    async def prune(self, unit: UnitRef) -> UnitResult:
+        """See `Units.prune`. What another app of the plan has now is left to it."""
+        with translated():
+            async with heartbeating():
+                deployment = deployment_address(unit.deployment)
+                plan = await asyncio.to_thread(self._planning.load, unit.plan)
+                wanted = {key for other in plan.on(unit.cluster) for key in other.objects}
+                own = set(plan.unit(unit.cluster, unit.app).objects)
+                kept, gone = 0, 0
+                for one in await asyncio.to_thread(self._footprint, unit):
+                    doomed = tuple(key for key in one.objects if key not in wanted)
+                    left = one.model_copy(update={"objects": doomed})
+                    cluster = await self._clusters.get(unit.cluster)
+                    kept += len(await self._remove_all(cluster, left, unit))
+                    gone += len(doomed)
+                    stays = tuple(key for key in one.objects if key in own)
+                    await asyncio.to_thread(
+                        self._store.keep_only, deployment, unit.cluster, unit.app, stays
+                    )
+                return UnitResult(objects=gone - kept, note=f"{gone - kept} objects removed")
 
     async def remove(self, unit: UnitRef) -> UnitResult:
         """See `Units.remove`. Objects without our mark and those to be kept are left and counted."""
@@ -153,6 +273,7 @@ class ClusterUnits(Units):
             async with heartbeating():
                 deployment = deployment_address(unit.deployment)
                 left = await asyncio.to_thread(self._footprint, unit)
+                left = [await asyncio.to_thread(self._unwanted, unit, one) for one in left]
                 progress = Progress(
                     self._projection, unit, [k for one in left for k in one.objects]
                 )
@@ -171,6 +292,15 @@ class ClusterUnits(Units):
                     objects=sum(len(one.objects) for one in left) - len(kept), note=note
                 )
 
+    def _unwanted(self, unit: UnitRef, one: Footprint) -> Footprint:
+        """Without the objects that another app of the plan has there now."""
+        if not unit.plan:
+            return one
+        units = self._planning.load(unit.plan).on(unit.cluster)
+        wanted = {key for other in units for key in other.objects}
+        objects = tuple(key for key in one.objects if key not in wanted)
+        return one.model_copy(update={"objects": objects})
+
     def _footprint(self, unit: UnitRef) -> list[Footprint]:
         return [
             one
@@ -187,7 +317,7 @@ class ClusterUnits(Units):
             except NotReady:
                 continue  # its kind is not served any more, so no object of it can be there
             live = await cluster.get(key, metadata_only=True)
-            if live is None or not _is_ours(live, unit):
+            if live is None or not is_ours(live, one.identity or unit.deployment, unit.app):
                 continue
             if manifests.is_kept(live):
                 kept.append(str(key))
@@ -197,6 +327,10 @@ class ClusterUnits(Units):
             doomed.append((key, uid))
         await together(self._until_gone(cluster, key, uid) for key, uid in doomed)
         return kept
+
+    async def _delete(self, cluster: Cluster, key: ObjectKey, uid: str) -> None:
+        await cluster.delete(key, uid=uid)
+        await self._until_gone(cluster, key, uid)
 
     async def _until_gone(self, cluster: Cluster, key: ObjectKey, uid: str) -> None:
         while (live := await cluster.get(key, metadata_only=True)) is not None:
@@ -210,6 +344,10 @@ class ClusterUnits(Units):
         with translated():
             async with heartbeating():
                 deployment = deployment_address(cluster.deployment)
+                if cluster.plan and (await asyncio.to_thread(self._planning.load, cluster.plan)).on(
+                    cluster.cluster
+                ):
+                    return UnitResult(note="the namespace is still in use")
                 left = await asyncio.to_thread(self._store.footprint, deployment)
                 notes: list[str] = []
                 for claim in left:
@@ -232,18 +370,3 @@ _FINAL: Final = frozenset({health.Verdict.CURRENT, health.Verdict.FAILED})
 
 def _is_ready(live: Manifest | None) -> bool:
     return live is not None and health.assess(live).is_ready
-
-
-def _is_ours(live: Manifest, unit: UnitRef) -> bool:
-    labels = live["metadata"].get("labels") or {}
-    return (labels.get(manifests.DEPLOYMENT_LABEL), labels.get(manifests.APP_LABEL)) == (
-        manifests.short_hash(unit.deployment),
-        manifests.label_value(unit.app),
-    )
-
-
-def _owner(live: Manifest) -> str:
-    metadata = live["metadata"]
-    path = (metadata.get("annotations") or {}).get(manifests.PATH_ANNOTATION)
-    app = (metadata.get("labels") or {}).get(manifests.APP_LABEL)
-    return f"the app {app} of the deployment {path}" if path else "somebody else"

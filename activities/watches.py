@@ -42,6 +42,10 @@ class Watch:
         """The live object as last seen, or None."""
         return self._objects.get(name)
 
+    def items(self) -> list[Manifest]:
+        """All live objects as last seen."""
+        return list(self._objects.values())
+
     async def until(self, condition: Callable[[], bool]) -> None:
         """Return once the first list is in and `condition`, which may look at `get`, holds.
 

@@ -8,9 +8,10 @@ from api.health import health_routes
 from api.lifecycles import lifecycle_routes
 from api.openapi import Emco
 from api.operations import Operations
-from api.routes import resource_routes
+from api.routes import Told, resource_routes
 from emco.domain.kinds import all as _every_kind  # noqa: F401  defines the built-in kinds
-from emco.domain.resource import all_kinds
+from emco.domain.kinds.delivery import Deployment
+from emco.domain.resource import Address, Resource, all_kinds
 from emco.settings import Settings
 from emco.store.store import Store
 
@@ -36,7 +37,12 @@ def create_app(store: Store, operations: Operations, settings: Settings) -> Emco
     app.add_middleware(_Door)
     app.include_router(health_routes(store, operations))
     app.include_router(lifecycle_routes(store, operations, settings))
-    app.include_router(resource_routes(all_kinds(), store, settings))
+
+    async def replaced(deployment: Address) -> None:
+        await operations.policies_changed(deployment)
+
+    told: dict[type[Resource], Told] = {Deployment: replaced}
+    app.include_router(resource_routes(all_kinds(), store, settings, replaced=told))
     return app
 
 

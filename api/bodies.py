@@ -191,7 +191,7 @@ def validated(kind: type[Resource], data: Any) -> tuple[Metadata | None, Resourc
     try:
         body = model.model_validate(data)
     except ValidationError as e:
-        raise _violations(e.errors(include_url=False, include_context=False), data) from None
+        raise violations(e.errors(include_url=False, include_context=False), data) from None
     unknown = unknown_fields(body, data)
     if isinstance(body, Resource):  # EMCO's clients send an empty `metadata` along
         return None, body, tuple(f for f in unknown if f.lower() != _METADATA_PART)
@@ -199,7 +199,8 @@ def validated(kind: type[Resource], data: Any) -> tuple[Metadata | None, Resourc
     return parts.metadata, parts.spec, tuple(unknown)
 
 
-def _violations(errors: Sequence[ErrorDetails], data: Any) -> Invalid:
+def violations(errors: Sequence[ErrorDetails], data: Any) -> Invalid:
+    """What breaks the schema, a line for each place, with the code that EMCO has for it."""
     lines = [f"{_place(e, data)}: {_sentence(e)}" for e in errors]
     if any(_WRONG_TYPE.search(e["type"]) for e in errors):
         return Unprocessable("Invalid Input:", "\n".join(lines))

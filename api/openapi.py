@@ -9,8 +9,10 @@ from pydantic import BaseModel, Field
 from pydantic.fields import FieldInfo
 from pydantic.json_schema import models_json_schema
 
+from api.asking import MigrateBody, RollbackBody
 from api.bodies import body_model
 from api.problems import PROBLEM
+from emco.domain.plan.report import PlanReport
 from emco.domain.resource import Resource, all_kinds
 
 Json = dict[str, Any]
@@ -62,6 +64,16 @@ class UnitExplained(BaseModel):
     since: str
     message: str
     waitingFor: list[str]  # noqa: N815  the JSON name
+    nextTry: str  # noqa: N815  the JSON name
+    next: str
+
+
+class Remnant(BaseModel):
+    """What a terminate left on a cluster that was away."""
+
+    cluster: str = Field(examples=["edge+c2"])
+    app: str = Field(examples=["frontend"])
+    objects: list[str]
 
 
 class Explanation(BaseModel):
@@ -72,10 +84,21 @@ class Explanation(BaseModel):
     progress: str = Field(examples=["Instantiating"])
     message: str
     operation: str
+    verb: str
+    revision: int
+    queue: list[str]
+    remnants: list[Remnant]
     units: list[UnitExplained]
 
 
-_ANSWERS: Final = (Problem, ReferencesAnswer, Explanation)
+_ANSWERS: Final = (
+    Problem,
+    ReferencesAnswer,
+    Explanation,
+    PlanReport,
+    RollbackBody,
+    MigrateBody,
+)
 
 
 class Emco(FastAPI):
@@ -134,6 +157,12 @@ def request_body(kind: type[Resource]) -> Json:
             part: {"contentType": "application/octet-stream"},
         }
         content = {"multipart/form-data": {"schema": form, "encoding": encoding}, **content}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+def json_body(model: type[BaseModel]) -> Json:
+    """The `requestBody` of a verb that needs one."""
+    content = {"application/json": {"schema": ref(model)}}
     return {"requestBody": {"required": True, "content": content}}
 
 

@@ -3,7 +3,7 @@
 import json
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import quote
@@ -52,19 +52,31 @@ _CURSOR = QueryParameter("cursor", str, "Where to go on: `X-Next-Cursor` of the 
 _DRY_RUN = QueryParameter("dryRun", bool, "Only say whether it could be deleted")
 
 
-def resource_routes(kinds: Sequence[type[Resource]], store: Store, settings: Settings) -> APIRouter:
-    """The routes of all `kinds`."""
+Told = Callable[[Address], Awaitable[None]]
+"""Is told the address of a resource that was replaced."""
+
+
+def resource_routes(
+    kinds: Sequence[type[Resource]],
+    store: Store,
+    settings: Settings,
+    *,
+    replaced: Mapping[type[Resource], Told] | None = None,
+) -> APIRouter:
+    """The routes of all `kinds`; `replaced` says who is told when one of a kind was replaced."""
     router = APIRouter()
     for kind in kinds:
-        _Routes(kind, store, settings).add_to(router)
+        _Routes(kind, store, settings, (replaced or {}).get(kind)).add_to(router)
     return router
 
 
 class _Routes:
     """The routes of one kind."""
 
-    def __init__(self, kind: type[Resource], store: Store, settings: Settings) -> None:
-        self._kind = kind
+    def __init__(
+        self, kind: type[Resource], store: Store, settings: Settings, told: Told | None
+    ) -> None:
+        self._kind, self._told = kind, told
         self._store = store
         self._settings = settings
 
@@ -185,6 +197,8 @@ class _Routes:
             )
         if_match = await self._if_match(request, at)
         stored, created = await self._write(self._replace, at, written, if_match)
+        if self._told is not None and not created:
+            await self._told(at)
         replaced_code, created_code = self._kind.wire.put or (200, 201)
         return self._answer(stored, created_code if created else replaced_code, written)
 

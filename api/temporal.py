@@ -1,28 +1,39 @@
 """Operations as Workflow Updates of the deployment's own workflow, which is started when none is open."""
 
+import asyncio
 import uuid
+from collections.abc import Mapping
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
 from temporalio.client import (
     Client,
     WithStartWorkflowOperation,
+    WorkflowFailureError,
     WorkflowUpdateFailedError,
     WorkflowUpdateRPCTimeoutOrCancelledError,
 )
 from temporalio.common import WorkflowIDConflictPolicy
-from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
+from temporalio.exceptions import ApplicationError, FailureError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
-from api.operations import Operations
+from api.operations import Accepted, Asked, Operations
 from emco.domain import names
-from emco.domain.contracts import FailureType
-from emco.domain.errors import Conflict, EmcoError, Unavailable
+from emco.domain.contracts import Begun, FailureType, Preview
+from emco.domain.errors import Conflict, EmcoError, Forbidden, Invalid, NotFound, Unavailable
+from emco.domain.lifecycle import Verb
 from emco.domain.resource import Address
 from emco.settings import Settings
 
 ANSWER_WITHIN: Final = timedelta(seconds=30)
 """How long a client waits for an operation to be accepted; recording it takes milliseconds."""
+
+PLAN_WITHIN: Final = timedelta(minutes=2)
+"""How long a client waits for a plan: every chart has to be rendered."""
+
+_ERRORS: Final[Mapping[int, type[EmcoError]]] = {
+    error.status: error for error in (Invalid, Forbidden, NotFound, Conflict)
+}
 
 
 class TemporalOperations(Operations):
@@ -32,24 +43,8 @@ class TemporalOperations(Operations):
         self._client = client
         self._settings = settings
 
-    async def instantiate(self, deployment: Address) -> None:
-        """See `Operations.instantiate`."""
-        await self._ask("instantiate", deployment)
-
-    async def terminate(self, deployment: Address) -> None:
-        """Also starts a workflow when none is open, so that what one left behind is removed."""
-        await self._ask("terminate", deployment)
-
-    async def check(self) -> None:
-        """See `Operations.check`."""
-        try:
-            if await self._client.service_client.check_health(timeout=timedelta(seconds=5)):
-                return
-        except (RPCError, RuntimeError) as e:
-            raise self._unavailable(_reason(e)) from e
-        raise self._unavailable("it says it is not serving")
-
-    async def _ask(self, update: str, deployment: Address) -> None:
+    async def ask(self, verb: Verb, deployment: Address, asked: Asked) -> Accepted:
+        """Also starts a workflow when none is open, so that what one left behind can be dealt with."""
         short = names.short_name(deployment)
         operation = uuid.uuid4().hex
         start: WithStartWorkflowOperation[object, object] = WithStartWorkflowOperation(
@@ -61,31 +56,76 @@ class TemporalOperations(Operations):
             static_summary=short,
         )
         try:
-            await self._client.execute_update_with_start_workflow(
-                update,
-                {"operation": operation},
+            begun = await self._client.execute_update_with_start_workflow(
+                verb.value,
+                _request(operation, asked),
                 id=operation,
                 start_workflow_operation=start,
                 rpc_timeout=ANSWER_WITHIN,
+                result_type=Begun,
             )
         except WorkflowUpdateFailedError as e:
-            raise self._refusal(e, update) from e
+            raise self._refusal(e.cause, verb) from e
         except (WorkflowUpdateRPCTimeoutOrCancelledError, TimeoutError) as e:
             raise self._unavailable(
-                f"no worker of the task queue '{self._settings.task_queue}' accepted {update} "
+                f"no worker of the task queue '{self._settings.task_queue}' accepted {verb} "
                 f"within {ANSWER_WITHIN.seconds} seconds; is one running?"
             ) from e
         except (RPCError, WorkflowAlreadyStartedError, RuntimeError) as e:
             # RuntimeError is what the SDK raises when a client's first connection fails.
             raise self._unavailable(_reason(e)) from e
+        return Accepted(begun.operation, begun.revision, begun.queued)
 
-    def _refusal(self, error: WorkflowUpdateFailedError, update: str) -> EmcoError:
-        cause = error.cause
+    async def preview(self, deployment: Address, revision: int = 0) -> str:
+        """A workflow of its own, which ends with the answer."""
+        short = names.short_name(deployment)
+        try:
+            async with asyncio.timeout(PLAN_WITHIN.total_seconds()):
+                shown: Preview = await self._client.execute_workflow(
+                    names.PREVIEW_WORKFLOW,
+                    {"deployment": short, "revision": revision},
+                    id=names.preview_id(short, uuid.uuid4().hex),
+                    task_queue=self._settings.task_queue,
+                    execution_timeout=PLAN_WITHIN,
+                    result_type=Preview,
+                    static_summary=short,
+                )
+        except WorkflowFailureError as e:
+            raise self._refusal(e.cause, "plan") from e
+        except TimeoutError as e:
+            raise self._unavailable(
+                f"no worker of the task queue '{self._settings.task_queue}' planned within "
+                f"{PLAN_WITHIN.seconds} seconds; is one running?"
+            ) from e
+        except (RPCError, RuntimeError) as e:
+            raise self._unavailable(_reason(e)) from e
+        return shown.report
+
+    async def policies_changed(self, deployment: Address) -> None:
+        """A signal; a deployment without a workflow has nothing to be told."""
+        handle = self._client.get_workflow_handle(names.workflow_id(names.short_name(deployment)))
+        try:
+            await handle.signal(names.POLICIES_SIGNAL)
+        except (RPCError, RuntimeError) as e:
+            if not isinstance(e, RPCError) or e.status is not RPCStatusCode.NOT_FOUND:
+                raise self._unavailable(_reason(e)) from e
+
+    async def check(self) -> None:
+        """See `Operations.check`."""
+        try:
+            if await self._client.service_client.check_health(timeout=timedelta(seconds=5)):
+                return
+        except (RPCError, RuntimeError) as e:
+            raise self._unavailable(_reason(e)) from e
+        raise self._unavailable("it says it is not serving")
+
+    def _refusal(self, cause: BaseException | None, verb: str) -> EmcoError:
+        while isinstance(cause, FailureError) and cause.cause is not None:
+            cause = cause.cause
         if isinstance(cause, ApplicationError) and cause.type == FailureType.REFUSED:
-            title, _, detail = cause.message.partition(": ")
-            return Conflict(title, detail)
+            return _as_raised(cause)
         return Unavailable(
-            f"The deployment's workflow could not {update}",
+            f"The deployment's workflow could not {verb}",
             getattr(cause, "message", None) or str(cause),
         )
 
@@ -93,6 +133,27 @@ class TemporalOperations(Operations):
         return Unavailable(
             "Temporal is unavailable", f"{self._settings.temporal_address}: {reason}"
         )
+
+
+def _request(operation: str, asked: Asked) -> dict[str, Any]:
+    return {
+        "operation": operation,
+        "on_busy": asked.on_busy.value,
+        "plan_digest": asked.plan_digest,
+        "revision": asked.revision,
+        "target": names.short_name(asked.target) if asked.target else "",
+        "who": asked.who,
+        "why": asked.why,
+    }
+
+
+def _as_raised(cause: ApplicationError) -> EmcoError:
+    """The error that an activity raised, with its status; `Conflict` for a workflow's own refusal."""
+    for told in cause.details:
+        if isinstance(told, dict) and (error := _ERRORS.get(told.get("status", 0))):
+            return error(str(told.get("title", "")), str(told.get("detail", "")))
+    title, _, detail = cause.message.partition(": ")
+    return Conflict(title, detail)
 
 
 def _reason(error: Exception) -> str:

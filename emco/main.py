@@ -4,7 +4,7 @@ import asyncio
 import logging
 import shutil
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
@@ -22,27 +22,36 @@ from temporalio.runtime import (
     TelemetryFilter,
 )
 from temporalio.service import RPCError, RPCStatusCode
-from temporalio.worker import PollerBehaviorAutoscaling, Worker
+from temporalio.worker import Interceptor, PollerBehaviorAutoscaling, Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from activities.clusters import Clusters
+from activities.drift import ClusterDrift
 from activities.helm import Renderer
-from activities.planning import StoredPlanning, cluster_address
+from activities.planning import StoredPlanning
 from activities.records import StoredRecords
 from activities.units import ClusterUnits
 from activities.watches import Watches
 from api.app import create_app
 from api.temporal import TemporalOperations
+from emco.domain.contracts import Group
 from emco.domain.errors import NotFound, Unavailable
 from emco.domain.names import SEARCH_ATTRIBUTES
 from emco.settings import Settings
 from emco.store.crypto import Keyring
+from emco.store.snapshot import cluster_address
 from emco.store.store import Store
 from workflows.deployment import DeploymentWorkflow
+from workflows.preview import PlanPreviewWorkflow
 from workflows.removal import ClusterRemovalWorkflow
 from workflows.rollout import ClusterRolloutWorkflow
 
-WORKFLOWS = (DeploymentWorkflow, ClusterRolloutWorkflow, ClusterRemovalWorkflow)
+WORKFLOWS = (
+    DeploymentWorkflow,
+    ClusterRolloutWorkflow,
+    ClusterRemovalWorkflow,
+    PlanPreviewWorkflow,
+)
 SANDBOX = SandboxedWorkflowRunner(
     # The domain is pure, and importing it anew for every workflow run costs 100 ms and more.
     restrictions=SandboxRestrictions.default.with_passthrough_modules(
@@ -106,7 +115,9 @@ async def register_search_attributes(client: Client) -> None:
 
 
 @asynccontextmanager
-async def worker(client: Client, store: Store, settings: Settings) -> AsyncIterator[Worker]:
+async def worker(
+    client: Client, store: Store, settings: Settings, *, interceptors: Sequence[Interceptor] = ()
+) -> AsyncIterator[Worker]:
     """A worker with every workflow and activity, and the connections it needs; all closed after."""
 
     def kubeconfig(name: str) -> tuple[str, bytes]:
@@ -122,13 +133,16 @@ async def worker(client: Client, store: Store, settings: Settings) -> AsyncItera
     records = StoredRecords(store)
     planning = StoredPlanning(store, clusters, Renderer(find_helm(settings)))
     units = ClusterUnits(store, clusters, planning, watches)
+    drift = ClusterDrift(store, clusters, planning, watches)
+    groups: tuple[Group, ...] = (records, planning, units, drift)
     try:
         yield Worker(
             client,
             task_queue=settings.task_queue,
             workflows=WORKFLOWS,
-            activities=[*records.activities(), *planning.activities(), *units.activities()],
+            activities=[activity for group in groups for activity in group.activities()],
             workflow_runner=SANDBOX,
+            interceptors=interceptors,
             # The default is a hash of every module in the process, which takes seconds.
             build_id="emco",
             # Waiting for readiness costs a slot and next to nothing else.
@@ -158,7 +172,7 @@ def find_helm(settings: Settings) -> str:
     raise Unavailable("helm is missing", "install it, or set EMCO_TOOLS to the folder it is in")
 
 
-async def run_worker(settings: Settings) -> None:
+async def run_worker(settings: Settings, *, interceptors: Sequence[Interceptor] = ()) -> None:
     """Serve the task queue until SIGINT or SIGTERM."""
     store = await asyncio.to_thread(open_store, settings)
     client = await connect(settings)
@@ -166,7 +180,8 @@ async def run_worker(settings: Settings) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with worker(client, store, settings) as running, running:
+    serving = worker(client, store, settings, interceptors=interceptors)
+    async with serving as running, running:
         log.info("worker.started", queue=settings.task_queue, temporal=settings.temporal_address)
         await stop.wait()
     store.close()

@@ -5,53 +5,76 @@ carries them out one at a time. Cancelling the workflow is a graceful terminate.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Coroutine
+from datetime import datetime, timedelta
 from typing import Any
 
 from pydantic import Field, ValidationError
 from temporalio import workflow
-from temporalio.common import SearchAttributePair, TypedSearchAttributes
-from temporalio.exceptions import ApplicationError, is_cancelled_exception
-from temporalio.types import MethodAsyncSingleParam
+from temporalio.exceptions import (
+    ApplicationError,
+    WorkflowAlreadyStartedError,
+    is_cancelled_exception,
+)
 
 from emco.domain import names
 from emco.domain.contracts import (
     BeginRequest,
     Begun,
     ClusterRef,
+    Drift,
+    Ended,
     EndRequest,
     FailureType,
     Message,
     Planning,
     PlanRequest,
-    PlanSummary,
     Records,
+    UnitResult,
 )
-from emco.domain.lifecycle import BEGUN, DONE, FAILED, Progress, Verb
+from emco.domain.lifecycle import OnBusy, Outcome, Progress, Verb, begun
 from workflows import options
-from workflows.failures import raise_first, root_message
-from workflows.removal import ClusterRemovalWorkflow
-from workflows.rollout import ClusterRolloutWorkflow
+from workflows.failures import end_all, results_of, root, root_message
+from workflows.operation import Ending, Operation
 
-Work = Callable[[Begun], Awaitable[None]]
+
+class Request(Message):
+    """An operation asked for. The id makes asking twice harmless; without one the workflow picks it.
+
+    `revision` is for a rollback, `target` for a migrate; `plan_digest` asks for exactly the plan
+    that was shown under it; `who` and `why` are remembered.
+    """
+
+    operation: str = ""
+    on_busy: OnBusy = OnBusy.REFUSE
+    plan_digest: str = ""
+    revision: int = 0
+    target: str = ""
+    who: str = ""
+    why: str = ""
+
+
+class Ask(Message):
+    """A verb that waits for its turn."""
+
+    verb: Verb
+    request: Request
 
 
 class Start(Message):
     """`{"deployment": "project/compositeApp/version/name"}` instantiates it.
 
     The API starts with `instantiate: false` and sends its verb as an update in the same call.
-    `progress` is carried over when a long history is started afresh.
+    The other fields carry over what is known when a long history is started afresh, or when a
+    migration hands over an operation that was accepted already.
     """
 
     deployment: str = Field(pattern=r"^[^/]+(/[^/]+){3}$")
     instantiate: bool = True
     progress: Progress = Progress.CREATED
-
-
-class Request(Message):
-    """An operation asked for. The id makes asking twice harmless; without one the workflow picks it."""
-
-    operation: str = ""
+    remnants: tuple[str, ...] = ()
+    waiting: tuple[Ask, ...] = ()
+    begun: Begun | None = None
 
 
 class Overview(Message):
@@ -62,6 +85,8 @@ class Overview(Message):
     operation: str = ""
     message: str = ""
     clusters: dict[str, str] = Field(default_factory=dict)
+    remnants: tuple[str, ...] = ()
+    waiting: tuple[Verb, ...] = ()
 
 
 @workflow.defn(name=names.DEPLOYMENT_WORKFLOW, failure_exception_types=[ValidationError])
@@ -72,36 +97,94 @@ class DeploymentWorkflow:
     def __init__(self, start: Start) -> None:
         self._deployment = start.deployment
         self._progress = start.progress
-        self._queue: list[tuple[Verb, Begun]] = []
-        self._running: asyncio.Task[None] | None = None
+        self._remnants = start.remnants
+        self._waiting = list(start.waiting)
+        self._accepted: list[Begun] = []
+        self._running: asyncio.Task[Ending] | None = None
+        self._watching: asyncio.Task[None] | None = None
+        self._drifted = ""
+        self._healed: datetime | None = None
+        self._stopping = self._settling = False
         self._operation = ""
         self._message = ""
         self._clusters: dict[str, str] = {}
         self._asked = False
+        if start.begun is not None:
+            self._enqueue(start.begun)
 
     # -- what can be asked ----------------------------------------------------------------------
 
     @workflow.update(name="instantiate", description="Bring the deployment up on its clusters")
     async def instantiate(self, request: Request) -> Begun:
-        """Accepted when recorded; the operation then runs on its own."""
-        return await self._accept(Verb.INSTANTIATE, request)
+        """Accepted when recorded; the operation then runs on its own. So do the other verbs."""
+        return await self._ask(Verb.INSTANTIATE, request)
+
+    @workflow.update(name="update", description="Bring about what is described now")
+    async def update(self, request: Request) -> Begun:
+        """Charts, profiles, values and placement as they are now; what is unwanted is removed."""
+        return await self._ask(Verb.UPDATE, request)
+
+    @workflow.update(name="rollback", description="Bring about an earlier revision")
+    async def rollback(self, request: Request) -> Begun:
+        """The revision's plan as it was, byte for byte."""
+        return await self._ask(Verb.ROLLBACK, request)
+
+    @workflow.update(name="migrate", description="Hand over to another version's deployment")
+    async def migrate(self, request: Request) -> Begun:
+        """The target's workflow carries it out, as an update of what is there."""
+        return await self._hand_over(request)
+
+    @workflow.update(name="resume", description="Go on with what failed or was stopped")
+    async def resume(self, request: Request) -> Begun:
+        """With the same plan; what is done already is not done again."""
+        return await self._ask(Verb.RESUME, request)
+
+    @workflow.update(name="stop", description="Halt the running operation at the next safe point")
+    async def stop(self, request: Request) -> Begun:
+        """What is done stays; resume or terminate go on from there."""
+        accepted = await self._record(Verb.STOP, request)
+        self._stopping = True
+        self._stop_running()
+        return accepted
 
     @workflow.update(name="terminate", description="Remove the deployment from all its clusters")
     async def terminate(self, request: Request) -> Begun:
-        """Accepted when recorded. It overtakes a running instantiate, which is stopped first."""
-        begun = await self._accept(Verb.TERMINATE, request)
-        self._stop_running()
-        return begun
+        """It takes the place of whatever runs, which is stopped first."""
+        return await self._ask(Verb.TERMINATE, request)
 
     @instantiate.validator
     def _may_instantiate(self, request: Request) -> None:
-        if self._progress in (Progress.INSTANTIATING, Progress.INSTANTIATED, Progress.TERMINATING):
-            self._refuse("instantiate")
+        self._refuse_when_busy(Verb.INSTANTIATE, request)
 
-    @terminate.validator
-    def _may_terminate(self, request: Request) -> None:
-        if self._progress is Progress.TERMINATING:
-            self._refuse("terminate")
+    @update.validator
+    def _may_update(self, request: Request) -> None:
+        self._refuse_when_busy(Verb.UPDATE, request)
+
+    @rollback.validator
+    def _may_rollback(self, request: Request) -> None:
+        self._refuse_when_busy(Verb.ROLLBACK, request)
+
+    @migrate.validator
+    def _may_migrate(self, request: Request) -> None:
+        self._refuse_when_busy(Verb.MIGRATE, Request())
+
+    @resume.validator
+    def _may_resume(self, request: Request) -> None:
+        self._refuse_when_busy(Verb.RESUME, request)
+
+    @workflow.signal(name="take-over", description="Go on with a migration that was accepted")
+    def take_over(self, accepted: Begun) -> None:
+        """Sent by the workflow of the deployment that was migrated, when this one runs already."""
+        self._enqueue(accepted)
+        self._tell()
+
+    @workflow.signal(
+        name=names.POLICIES_SIGNAL, description="The deployment's policies were changed"
+    )
+    def look_again(self) -> None:
+        """The watch for drift begins anew, under the policies as they are now."""
+        if self._watching is not None:
+            self._watching.cancel()
 
     @workflow.query(
         name="status", description="Progress, running operation, and each cluster's step"
@@ -114,6 +197,8 @@ class DeploymentWorkflow:
             operation=self._operation,
             message=self._message,
             clusters=dict(self._clusters),
+            remnants=self._remnants,
+            waiting=tuple(ask.verb for ask in self._waiting),
         )
 
     # -- the loop -------------------------------------------------------------------------------
@@ -124,10 +209,10 @@ class DeploymentWorkflow:
         self._tell()
         try:
             if start.instantiate:
-                await self._accept(Verb.INSTANTIATE, Request())
+                await self._record(Verb.INSTANTIATE, Request())
             while await self._more_to_do():
-                await self._carry_out(*self._queue.pop(0))
-                if workflow.info().is_continue_as_new_suggested() and not self._queue:
+                await self._carry_out(self._accepted.pop(0))
+                if workflow.info().is_continue_as_new_suggested() and not self._accepted:
                     await self._start_afresh()
         except asyncio.CancelledError:
             await self._cancelled()
@@ -137,82 +222,200 @@ class DeploymentWorkflow:
 
     async def _more_to_do(self) -> bool:
         """Wait for the next operation; False when the workflow has nothing left to stand for."""
-        while not self._queue:
-            if self._asked and not self._is_live and workflow.all_handlers_finished():
+        while not self._accepted:
+            if self._waiting:
+                await self._next_in_line()
+            elif self._remnants:
+                await self._until_asked(self._sweep())
+            elif self._progress is Progress.INSTANTIATED:
+                await self._until_asked(self._watch_for_drift())
+                await self._heal()
+            elif self._has_business:
+                await workflow.wait_condition(lambda: self._is_wanted)
+            elif self._asked and workflow.all_handlers_finished():
                 return False
-            try:
-                await workflow.wait_condition(
-                    lambda: bool(self._queue) or (self._asked and not self._is_live),
-                    timeout=None if self._is_live else options.UNCLAIMED,
-                )
-            except TimeoutError:
-                self._asked = True
-            if not self._queue:
-                await workflow.wait_condition(workflow.all_handlers_finished)
+            else:
+                await self._unclaimed()
         return True
 
     @property
     def _is_live(self) -> bool:
-        return self._progress not in (Progress.CREATED, Progress.TERMINATED)
+        return self._progress not in (Progress.CREATED, Progress.TERMINATED, Progress.UPDATED)
 
-    async def _accept(self, verb: Verb, request: Request) -> Begun:
+    @property
+    def _has_business(self) -> bool:
+        return self._is_live or bool(self._remnants)
+
+    @property
+    def _is_wanted(self) -> bool:
+        """Something is asked for, or everything was handed over."""
+        return bool(self._accepted or self._waiting) or not self._has_business
+
+    async def _unclaimed(self) -> None:
+        """Nothing is up: stay for a moment, in case somebody asks for something."""
         try:
-            begun = await workflow.execute_local_activity_method(
+            await workflow.wait_condition(
+                lambda: bool(self._accepted or self._waiting or self._asked),
+                timeout=options.UNCLAIMED,
+            )
+        except TimeoutError:
+            self._asked = True
+        if not self._accepted:
+            await workflow.wait_condition(workflow.all_handlers_finished)
+
+    async def _until_asked(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do something in the background for as long as nothing is asked."""
+        watching = self._watching = asyncio.create_task(work)
+        try:
+            await workflow.wait_condition(lambda: watching.done() or self._is_wanted)
+        except asyncio.CancelledError:
+            await end_all([watching])
+            raise
+        await end_all([watching])
+        self._watching = None
+        error = None if watching.cancelled() else watching.exception()
+        if error is not None and not is_cancelled_exception(error):
+            raise error
+
+    async def _ask(self, verb: Verb, request: Request) -> Begun:
+        if request.on_busy is OnBusy.QUEUE and self._is_busy and verb is not Verb.TERMINATE:
+            return await self._queue(verb, request)
+        accepted = await self._record(verb, request, supersede=request.on_busy is OnBusy.SUPERSEDE)
+        if verb is Verb.TERMINATE or request.on_busy is OnBusy.SUPERSEDE:
+            self._accepted = self._accepted[-1:]
+            self._stop_running()
+        return accepted
+
+    async def _queue(self, verb: Verb, request: Request) -> Begun:
+        operation = request.operation or str(workflow.uuid4())
+        named = request.model_copy(update={"operation": operation})
+        self._waiting.append(Ask(verb=verb, request=named))
+        await workflow.execute_local_activity_method(
+            Records.queue, self._begin_request(verb, named), **options.BOOKKEEPING
+        )
+        self._tell()
+        return Begun(operation=operation, verb=verb, queued=True)
+
+    async def _next_in_line(self) -> None:
+        """Begin what waited longest; one that its time has passed by is dropped, and that is noted."""
+        verb, request = self._waiting[0].verb, self._waiting[0].request
+        try:
+            await self._record(verb, request)
+        except ApplicationError as refused:
+            await self._end(verb, request.operation, Outcome.UNTOUCHED, refused.message)
+        finally:
+            self._waiting.pop(0)
+        self._tell()
+
+    async def _record(self, verb: Verb, request: Request, *, supersede: bool = False) -> Begun:
+        """Have the store accept a verb; raises its refusal."""
+        try:
+            accepted = await workflow.execute_local_activity_method(
                 Records.begin,
-                BeginRequest(
-                    deployment=self._deployment,
-                    verb=verb,
-                    operation=request.operation or str(workflow.uuid4()),
-                    adopt=not self._is_live,
-                ),
+                self._begin_request(verb, request, supersede=supersede),
                 **options.BOOKKEEPING,
             )
         except BaseException as error:
-            if is_cancelled_exception(error) or not isinstance(error, Exception):
-                raise
-            raise ApplicationError(
-                root_message(error), type=FailureType.REFUSED, non_retryable=True
-            ) from error
+            raise self._refused(error) from error
         finally:
             self._asked = True
-        self._progress, self._operation, self._message = BEGUN[verb], begun.operation, ""
-        self._queue.append((verb, begun))
-        self._tell()
-        return begun
+        if verb is not Verb.STOP:
+            self._enqueue(accepted)
+            self._tell()
+        return accepted
 
-    async def _carry_out(self, verb: Verb, begun: Begun) -> None:
-        work: Work = self._bring_up if verb is Verb.INSTANTIATE else self._take_down
-        self._running = asyncio.create_task(self._settle(verb, begun, work))
+    def _begin_request(
+        self, verb: Verb, request: Request, *, supersede: bool = False
+    ) -> BeginRequest:
+        return BeginRequest(
+            deployment=self._deployment,
+            verb=verb,
+            operation=request.operation or str(workflow.uuid4()),
+            adopt=not self._has_business,
+            supersede=supersede,
+            plan_digest=request.plan_digest,
+            revision=request.revision,
+            target=request.target,
+            who=request.who,
+            why=request.why,
+        )
+
+    def _enqueue(self, accepted: Begun) -> None:
+        self._progress = begun(accepted.verb)
+        self._operation, self._message = accepted.operation, ""
+        self._asked, self._stopping = True, False
+        self._accepted.append(accepted)
+
+    async def _hand_over(self, request: Request) -> Begun:
+        """Give everything to the target; its workflow is started, or told when it is open."""
         try:
-            await self._running
-        except asyncio.CancelledError:
-            if workflow.cancellation_reason() is not None:
-                raise
+            accepted = await workflow.execute_local_activity_method(
+                Records.hand_over,
+                self._begin_request(Verb.MIGRATE, request),
+                **options.BOOKKEEPING,
+            )
+        except BaseException as error:
+            raise self._refused(error) from error
         finally:
-            self._running = None
-
-    async def _settle(self, verb: Verb, begun: Begun, work: Work) -> None:
-        failure = ""
+            self._asked = True
+        self._progress, self._remnants = Progress.UPDATED, ()
+        workflow_id = names.workflow_id(request.target)
         try:
-            await work(begun)
-        except Exception as error:
-            if is_cancelled_exception(error):
-                raise asyncio.CancelledError from error
-            failure = root_message(error)
-        await workflow.execute_local_activity_method(
+            await workflow.start_child_workflow(
+                DeploymentWorkflow.run,
+                Start(deployment=request.target, instantiate=False, begun=accepted),
+                id=workflow_id,
+                parent_close_policy=workflow.ParentClosePolicy.ABANDON,
+            )
+        except WorkflowAlreadyStartedError:
+            target = workflow.get_external_workflow_handle_for(DeploymentWorkflow.run, workflow_id)
+            await target.signal(DeploymentWorkflow.take_over, accepted)
+        self._tell()
+        return accepted
+
+    async def _carry_out(self, accepted: Begun) -> None:
+        self._clusters = {}
+        ending = Ending(outcome=Outcome.STOPPED)
+        if not self._stopping:
+            operation = Operation(self._deployment, accepted, self._step)
+            self._running = asyncio.create_task(operation.carry_out())
+            try:
+                ending = await self._running
+            except BaseException as error:
+                if not is_cancelled_exception(error):
+                    raise
+                if workflow.cancellation_reason() is not None:
+                    raise asyncio.CancelledError from error
+                if not self._stopping:
+                    ending = Ending(outcome=Outcome.SUPERSEDED)
+            finally:
+                self._running = None
+        self._settling = True
+        await self._settle(accepted, ending)
+        self._settling = self._stopping = False
+
+    async def _settle(self, accepted: Begun, ending: Ending) -> None:
+        """Have the store record the ending; what it says then is what this workflow says."""
+        ended = await self._end(accepted.verb, accepted.operation, ending.outcome, ending.failure)
+        if ending.outcome is not Outcome.SUPERSEDED and not self._accepted:
+            self._remnants = ending.remnants
+            self._progress, self._message = ended.progress, ending.failure
+        self._tell()
+
+    async def _end(self, verb: Verb, operation: str, outcome: Outcome, failure: str) -> Ended:
+        return await workflow.execute_local_activity_method(
             Records.end,
             EndRequest(
-                deployment=self._deployment, verb=verb, operation=begun.operation, failure=failure
+                deployment=self._deployment,
+                verb=verb,
+                operation=operation,
+                failure=failure,
+                outcome=outcome,
             ),
             **options.BOOKKEEPING,
         )
-        if not self._queue:
-            self._progress = FAILED[verb] if failure else DONE[verb]
-            self._message = failure
-        self._tell()
 
     def _stop_running(self) -> None:
-        self._queue = [entry for entry in self._queue if entry[0] is Verb.TERMINATE]
         if self._running is not None and not self._running.done():
             self._running.cancel()
 
@@ -221,86 +424,116 @@ class DeploymentWorkflow:
         if self._running is not None and not self._running.done():
             self._running.cancel()
             await workflow.wait([self._running])
-            self._running = None
-        if not self._is_live:
+        self._running = None
+        if not self._has_business:
             return
-        pending = [entry for entry in self._queue if entry[0] is Verb.TERMINATE]
-        self._queue.clear()
-        if not pending and self._progress is not Progress.TERMINATING:
-            await self._accept(Verb.TERMINATE, Request())
-            pending = [self._queue.pop()]
-        if not pending:
-            pending = [(Verb.TERMINATE, Begun(operation=self._operation))]
-        await self._settle(*pending[0], self._take_down)
+        self._waiting.clear()
+        pending = [accepted for accepted in self._accepted if accepted.verb is Verb.TERMINATE]
+        self._accepted.clear()
+        if not pending and self._progress is Progress.TERMINATING:
+            pending = [Begun(operation=self._operation, verb=Verb.TERMINATE)]
+        if not pending and self._is_live:
+            await self._record(Verb.TERMINATE, Request())
+            pending = [self._accepted.pop()]
+        for accepted in pending:
+            operation = Operation(self._deployment, accepted, self._step)
+            await self._settle(accepted, await operation.carry_out())
+        if self._remnants:
+            await self._sweep()
         await workflow.wait_condition(workflow.all_handlers_finished)
 
     async def _start_afresh(self) -> None:
         await workflow.wait_condition(workflow.all_handlers_finished)
-        if not self._queue:
+        if not self._accepted:
             workflow.continue_as_new(
-                Start(deployment=self._deployment, instantiate=False, progress=self._progress)
+                Start(
+                    deployment=self._deployment,
+                    instantiate=False,
+                    progress=self._progress,
+                    remnants=self._remnants,
+                    waiting=tuple(self._waiting),
+                )
             )
 
-    # -- the operations -------------------------------------------------------------------------
+    # -- between operations ---------------------------------------------------------------------
 
-    async def _bring_up(self, begun: Begun) -> None:
-        plan = await workflow.execute_activity_method(
-            Planning.plan,
-            PlanRequest(deployment=self._deployment, operation=begun.operation),
-            summary="plan: place, render, order",
-            **options.PLAN,
+    async def _sweep(self) -> None:
+        """Clear the clusters that were away during the terminate."""
+        operation = str(workflow.uuid4())
+        sweeping = Operation(
+            self._deployment, Begun(operation=operation, verb=Verb.TERMINATE), self._step
         )
-        await self._on_every_cluster(ClusterRolloutWorkflow.run, plan, begun)
+        try:
+            await sweeping.sweep(self._remnants)
+        except Exception as error:
+            if is_cancelled_exception(error):
+                raise
+            self._message = root_message(error)
+        self._remnants = ()
+        self._tell()
 
-    async def _take_down(self, begun: Begun) -> None:
-        left = await workflow.execute_local_activity_method(
-            Planning.footprint,
-            PlanRequest(deployment=self._deployment, operation=begun.operation),
+    async def _watch_for_drift(self) -> None:
+        """Returns when something is to be healed; without a policy it only waits."""
+        if self._healed is not None:
+            pause = self._healed + options.HEAL_PAUSE - workflow.now()
+            await workflow.sleep(max(pause, timedelta()))
+        rules = await workflow.execute_local_activity_method(
+            Records.rules,
+            PlanRequest(deployment=self._deployment, operation=self._operation),
             **options.BOOKKEEPING,
         )
-        await self._on_every_cluster(ClusterRemovalWorkflow.run, left, begun)
+        if rules.drift == "off":
+            await workflow.wait_condition(lambda: False)
+        footprint = await workflow.execute_local_activity_method(
+            Planning.footprint,
+            PlanRequest(deployment=self._deployment, operation=self._operation),
+            **options.BOOKKEEPING,
+        )
+        watches = {cluster: self._watch(cluster) for cluster in footprint.clusters}
+        found = await results_of(watches, until=asyncio.FIRST_COMPLETED)
+        notes = [r.note for r in found.values() if isinstance(r, UnitResult) and r.note]
+        self._drifted = "; ".join(notes)
 
-    async def _on_every_cluster(
-        self,
-        run: MethodAsyncSingleParam[Any, ClusterRef, int],
-        plan: PlanSummary,
-        begun: Begun,
-    ) -> None:
-        self._clusters = dict.fromkeys(plan.clusters, "waiting")
-        window = asyncio.Semaphore(options.CLUSTERS_AT_ONCE)
+    async def _watch(self, cluster: str) -> UnitResult:
+        """One cluster's watch; its end ends those of the other clusters."""
+        part = ClusterRef(deployment=self._deployment, operation=self._operation, cluster=cluster)
+        return await workflow.execute_activity_method(
+            Drift.watch, part, summary=f"watch {cluster} for drift", **options.WATCH
+        )
 
-        async def part(cluster: str) -> None:
-            async with window:
-                self._step(cluster, "running")
-                await workflow.execute_child_workflow(
-                    run,
-                    ClusterRef(
-                        deployment=self._deployment,
-                        operation=begun.operation,
-                        cluster=cluster,
-                        plan=plan.digest,
-                    ),
-                    id=names.cluster_workflow_id(self._deployment, begun.operation, cluster),
-                    search_attributes=self._attributes(cluster),
-                    static_summary=f"{self._deployment} on {cluster}",
-                    **options.CHILD,
-                )
-                self._step(cluster, "done")
-
-        results = await asyncio.gather(*(part(c) for c in plan.clusters), return_exceptions=True)
-        for cluster, result in zip(plan.clusters, results, strict=True):
-            if isinstance(result, BaseException):
-                self._step(cluster, root_message(result))
-        raise_first(dict(zip(plan.clusters, results, strict=True)), "among the clusters")
+    async def _heal(self) -> None:
+        why, self._drifted = self._drifted, ""
+        if not why or self._accepted or self._waiting:
+            return
+        try:
+            await self._record(Verb.HEAL, Request(who="emco", why=why))
+            self._healed = workflow.now()
+        except ApplicationError as refused:
+            self._message = refused.message
+            self._tell()
 
     # -- what people see ------------------------------------------------------------------------
 
-    def _refuse(self, verb: str) -> None:
-        raise ApplicationError(
-            f"cannot {verb} {self._deployment} while it is {self._progress}",
-            type=FailureType.REFUSED,
-            non_retryable=True,
-        )
+    @property
+    def _is_busy(self) -> bool:
+        return bool(self._accepted or self._running or self._waiting or self._settling)
+
+    def _refuse_when_busy(self, verb: Verb, request: Request) -> None:
+        if self._is_busy and request.on_busy is OnBusy.REFUSE:
+            raise _refusal(
+                f"cannot {verb} {self._deployment} while it is {self._progress}",
+            )
+        if len(self._waiting) >= options.QUEUE_LENGTH and request.on_busy is OnBusy.QUEUE:
+            raise _refusal(
+                f"cannot queue {verb} of {self._deployment}: {len(self._waiting)} operations wait already"
+            )
+
+    def _refused(self, error: BaseException) -> BaseException:
+        if is_cancelled_exception(error) or not isinstance(error, Exception):
+            return error
+        cause = root(error)
+        details = cause.details if isinstance(cause, ApplicationError) else ()
+        return _refusal(root_message(error), *details)
 
     def _step(self, cluster: str, step: str) -> None:
         self._clusters[cluster] = step
@@ -311,6 +544,8 @@ class DeploymentWorkflow:
         if self._message:
             lines += ["", self._message]
         lines += ["", *(f"- {cluster}: {step}" for cluster, step in sorted(self._clusters.items()))]
+        lines += [f"- next in line: {ask.verb}" for ask in self._waiting]
+        lines += [f"- {cluster} was away and still holds something" for cluster in self._remnants]
         workflow.set_current_details("\n".join(lines))
         project, app, *_ = self._deployment.split("/")
         workflow.upsert_search_attributes(
@@ -321,12 +556,6 @@ class DeploymentWorkflow:
             ]
         )
 
-    def _attributes(self, cluster: str) -> TypedSearchAttributes:
-        project, app, *_ = self._deployment.split("/")
-        return TypedSearchAttributes(
-            [
-                SearchAttributePair(names.PROJECT, project),
-                SearchAttributePair(names.APP, app),
-                SearchAttributePair(names.CLUSTER, cluster),
-            ]
-        )
+
+def _refusal(message: str, *details: Any) -> ApplicationError:
+    return ApplicationError(message, *details, type=FailureType.REFUSED, non_retryable=True)

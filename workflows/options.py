@@ -45,6 +45,13 @@ PLAN: Final = _Activity(
 )
 """Rendering every chart."""
 
+ASK: Final = _Activity(
+    start_to_close_timeout=timedelta(minutes=5),
+    heartbeat_timeout=timedelta(seconds=10),
+    retry_policy=_PATIENT,
+)
+"""A preflight: it only looks, so it may be repeated at will."""
+
 MUTATE: Final = _Activity(
     start_to_close_timeout=timedelta(minutes=15),
     heartbeat_timeout=timedelta(seconds=10),
@@ -52,6 +59,16 @@ MUTATE: Final = _Activity(
     retry_policy=_PATIENT,
 )
 """Anything that changes a cluster. Cancelling waits until the change has stopped."""
+
+MUTATE_BRIEFLY: Final = _Activity(
+    start_to_close_timeout=timedelta(minutes=15),
+    heartbeat_timeout=timedelta(seconds=10),
+    cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+    retry_policy=RetryPolicy(
+        initial_interval=timedelta(seconds=1), backoff_coefficient=2, maximum_attempts=4
+    ),
+)
+"""A removal that gives a silent cluster half a minute at most; what is left is removed later."""
 
 WAIT: Final = _Activity(
     start_to_close_timeout=timedelta(hours=24),
@@ -75,6 +92,19 @@ UNITS_AT_ONCE: Final = 8
 UNITS_IN_FLIGHT: Final = 500
 """Apps of one cluster under way at all, waiting ones included: each holds an activity open, and the
 server wedges a workflow that opens more than 2,000."""
+
+WATCH: Final = _Activity(
+    start_to_close_timeout=timedelta(hours=24),
+    heartbeat_timeout=timedelta(seconds=10),
+    retry_policy=_PATIENT,
+)
+"""Looking out for drift: begins anew every day, and is cancelled within seconds."""
+
+HEAL_PAUSE: Final = timedelta(seconds=10)
+"""The least time between two healings: somebody may be changing the same things all the time."""
+
+QUEUE_LENGTH: Final = 10
+"""Operations that may wait for their turn; whoever asks for more has lost track."""
 
 UNCLAIMED: Final = timedelta(minutes=1)
 """How long a deployment's workflow stays open when nobody asks anything of it."""

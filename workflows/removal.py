@@ -1,4 +1,7 @@
-"""One cluster's part of a terminate: everything the deployment ever put there goes away again."""
+"""One cluster's part of a removal: what the deployment put there goes away again.
+
+Of a terminate that is everything; of an update it is the apps that the plan no longer puts there.
+"""
 
 import asyncio
 
@@ -6,7 +9,7 @@ from temporalio import workflow
 
 from emco.domain.contracts import ClusterRef, Planning, UnitRef, Units
 from workflows import options
-from workflows.failures import raise_first
+from workflows.failures import all_of
 
 
 @workflow.defn(name="ClusterRemoval")
@@ -16,21 +19,20 @@ class ClusterRemovalWorkflow:
     @workflow.init
     def __init__(self, part: ClusterRef) -> None:
         self._part = part
+        self._policy = options.MUTATE if part.patient else options.MUTATE_BRIEFLY
         self._slots = asyncio.Semaphore(options.UNITS_AT_ONCE)
 
     @workflow.run
     async def run(self, part: ClusterRef) -> int:
-        """Remove every unit in the footprint; returns how many."""
+        """Remove every unit that is to go; returns how many. The others go on when one fails."""
         outline = await workflow.execute_local_activity_method(
             Planning.outline, part, **options.BOOKKEEPING
         )
         workflow.set_current_details(f"removing {len(outline.apps)} apps from {part.cluster}")
-        results = await asyncio.gather(
-            *(self._unit(app) for app in outline.apps), return_exceptions=True
-        )
-        raise_first(dict(zip(outline.apps, results, strict=True)), f"on {part.cluster}")
+        units = {app: self._unit(app) for app in outline.apps}
+        await all_of(units, f"on {part.cluster}", halt=False)
         await workflow.execute_activity_method(
-            Units.release, part, summary=f"leave {part.cluster}", **options.MUTATE
+            Units.release, part, summary=f"leave {part.cluster}", **self._policy
         )
         workflow.set_current_details(f"nothing is left on {part.cluster}")
         return len(outline.apps)
@@ -39,5 +41,5 @@ class ClusterRemovalWorkflow:
         unit = UnitRef(**self._part.model_dump(), app=app)
         async with self._slots:
             await workflow.execute_activity_method(
-                Units.remove, unit, summary=f"remove {app} from {unit.cluster}", **options.MUTATE
+                Units.remove, unit, summary=f"remove {app} from {unit.cluster}", **self._policy
             )

@@ -4,14 +4,16 @@ import asyncio
 
 from temporalio import workflow
 
-from emco.domain.contracts import ClusterRef, Planning, UnitRef, Units
+from emco.domain.contracts import ClusterRef, Outline, Planning, Step, UnitRef, Units
 from workflows import options
-from workflows.failures import raise_first
+from workflows.failures import all_of
+
+_TOLD = {Step.APPLY: "waiting", Step.AWAIT: "applied", Step.KEEP: "unchanged"}
 
 
 @workflow.defn(name="ClusterRollout")
 class ClusterRolloutWorkflow:
-    """apply -> deployed -> ready, for each app of one cluster."""
+    """apply -> deployed -> ready -> prune, for each app of one cluster that is not there yet."""
 
     @workflow.init
     def __init__(self, part: ClusterRef) -> None:
@@ -22,16 +24,19 @@ class ClusterRolloutWorkflow:
 
     @workflow.run
     async def run(self, part: ClusterRef) -> int:
-        """Bring every unit to ready; returns how many. Fails when any unit fails, after all ended."""
+        """Bring every unit to ready; returns how many. The first failure ends what is under way."""
+        if part.preflight:
+            workflow.set_current_details(f"looking whether {part.cluster} will take it")
+            await workflow.execute_activity_method(
+                Units.preflight, part, summary=f"preflight {part.cluster}", **options.ASK
+            )
         outline = await workflow.execute_local_activity_method(
             Planning.outline, part, **options.BOOKKEEPING
         )
-        self._steps = dict.fromkeys(outline.apps, "waiting")
+        self._steps = {app: _TOLD[_step(outline, app)] for app in outline.apps}
         self._tell()
-        results = await asyncio.gather(
-            *(self._unit(app) for app in outline.apps), return_exceptions=True
-        )
-        raise_first(dict(zip(outline.apps, results, strict=True)), f"on {part.cluster}")
+        units = {app: self._unit(app, outline) for app in outline.apps}
+        await all_of(units, f"on {part.cluster}", halt=True)
         return len(outline.apps)
 
     @workflow.query(name="units", description="App to the step it is at")
@@ -39,29 +44,52 @@ class ClusterRolloutWorkflow:
         """What each app is doing right now."""
         return dict(self._steps)
 
-    async def _unit(self, app: str) -> None:
+    async def _unit(self, app: str, outline: Outline) -> None:
         unit = UnitRef(**self._part.model_dump(), app=app)
+        step = _step(outline, app)
+        if step is Step.KEEP and app not in outline.prune:
+            return
         async with self._window:
-            async with self._slots:
-                self._step(app, "applying")
+            if step is Step.APPLY:
+                await self._apply(unit)
+            if step is not Step.KEEP:
+                self._step(app, "applied")
                 await workflow.execute_activity_method(
-                    Units.apply, unit, summary=f"apply {app} on {unit.cluster}", **options.MUTATE
+                    Units.ready,
+                    unit,
+                    summary=f"wait until {app} is ready on {unit.cluster}",
+                    **options.WAIT,
                 )
-            self._step(app, "applied")
-            await workflow.execute_activity_method(
-                Units.ready,
-                unit,
-                summary=f"wait until {app} is ready on {unit.cluster}",
-                **options.WAIT,
-            )
+            if app in outline.prune:
+                self._step(app, "pruning")
+                await workflow.execute_activity_method(
+                    Units.prune,
+                    unit,
+                    summary=f"remove what {app} no longer has on {unit.cluster}",
+                    **options.MUTATE,
+                )
             self._step(app, "ready")
+
+    async def _apply(self, unit: UnitRef) -> None:
+        async with self._slots:
+            self._step(unit.app, "applying")
+            await workflow.execute_activity_method(
+                Units.apply,
+                unit,
+                summary=f"apply {unit.app} on {unit.cluster}",
+                **options.MUTATE,
+            )
 
     def _step(self, app: str, step: str) -> None:
         self._steps[app] = step
         self._tell()
 
     def _tell(self) -> None:
-        ready = sum(step == "ready" for step in self._steps.values())
+        ready = sum(step in ("ready", "unchanged") for step in self._steps.values())
         lines = [f"**{ready} of {len(self._steps)} apps ready** on {self._part.cluster}", ""]
         lines += [f"- {app}: {step}" for app, step in sorted(self._steps.items())]
         workflow.set_current_details("\n".join(lines))
+
+
+def _step(outline: Outline, app: str) -> Step:
+    return outline.steps.get(app, Step.APPLY)

@@ -1,5 +1,6 @@
 """The one way from the `emco` command to the API: HTTP requests, and errors that say what to do next."""
 
+import getpass
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -82,9 +83,9 @@ class Api:
             files=list(files),
         )
 
-    def post(self, path: str) -> httpx.Response:
-        """POST without a body, as the verbs want it."""
-        return self._send("POST", path)
+    def post(self, path: str, *, body: Any = None, query: str = "") -> httpx.Response:
+        """POST as the verbs want it: most without a body. Says who asks."""
+        return self._send("POST", path, query=query, json=body, headers={WHO_HEADER: _user()})
 
     def delete(self, path: str, *, query: str = "") -> httpx.Response:
         """DELETE `path`."""
@@ -107,6 +108,17 @@ class Api:
             f"{reason}\nIs `emco up` running? Another address is set with EMCO_URL=http://HOST:PORT",
             code=Code.UNREACHABLE,
         )
+
+
+WHO_HEADER: Final = "X-Forwarded-User"
+"""Kept with operations; a proxy in front of the API that knows people overwrites it."""
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a user without a name, as in many containers
+        return ""
 
 
 def _not_a_url(url: str) -> Failure:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from itertools import groupby
 from typing import Any, Final
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic.alias_generators import to_camel
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -32,10 +32,11 @@ _MARKS: Final = {
     Phase.READY: ("●", "green"),
     Phase.RETRYING: ("↻", "magenta"),
     Phase.FAILED: ("✗", "bold red"),
+    Phase.DRIFTED: ("≠", "yellow"),
     Phase.REMOVING: ("◌", "yellow"),
     Phase.REMOVED: ("·", "dim"),
 }
-_QUIET: Final = frozenset({Phase.READY, Phase.REMOVED})
+_QUIET: Final = frozenset({Phase.READY, Phase.REMOVED, Phase.DRIFTED})
 _COLOURS: Final = {Progress.INSTANTIATED: "bold green", Progress.TERMINATED: "bold"}
 _FRAME_LINES: Final = 5
 
@@ -57,6 +58,13 @@ class Unit(_Answer):
     since: datetime
     message: str = ""
     waiting_for: tuple[str, ...] = ()
+    next_try: datetime | None = None
+    next_step: str = Field(default="", alias="next")
+
+    @field_validator("next_try", mode="before")
+    @classmethod
+    def _or_never(cls, value: object) -> object:
+        return value or None
 
     @property
     def key(self) -> tuple[str, str]:
@@ -73,6 +81,14 @@ class Unit(_Answer):
         return max(0, int((now - self.since).total_seconds()))
 
 
+class Remnant(_Answer):
+    """What a terminate left on a cluster that was away."""
+
+    cluster: str
+    app: str
+    objects: tuple[str, ...] = ()
+
+
 class Explanation(_Answer):
     """The answer of GET …/explain. `began` is when the operation was accepted, where that was asked."""
 
@@ -81,6 +97,10 @@ class Explanation(_Answer):
     progress: Progress
     message: str = ""
     operation: str = ""
+    verb: str = ""
+    revision: int = 0
+    queue: tuple[str, ...] = ()
+    remnants: tuple[Remnant, ...] = ()
     began: datetime | None = None
     units: tuple[Unit, ...] = ()
 

@@ -9,7 +9,8 @@ from datetime import datetime
 from typing import Final
 
 from emco.domain.errors import Conflict, EmcoError, IllegalTransition, InUse, Invalid, NotFound
-from emco.domain.lifecycle import DONE, Action, Lifecycle, Progress, State, Verb
+from emco.domain.kinds.delivery import Deployment
+from emco.domain.lifecycle import Action, Lifecycle, Progress, State, Verb, done
 
 _TERMINATE_FAILED = "The Logical Cloud has failed terminating, please delete the Logical Cloud"
 
@@ -99,12 +100,16 @@ def cloud_missing(name: str) -> EmcoError:
     return Invalid("Failed to obtain Logical Cloud specified", f"there is no logical cloud {name}")
 
 
-def may_replace_deployment(life: Lifecycle, name: str) -> None:
-    """Refuses to edit a deployment once it was approved: what was approved is what runs."""
-    if life.state is not State.CREATED:
+def may_replace_deployment(life: Lifecycle, name: str, old: Deployment, new: Deployment) -> None:
+    """Refuses to edit a deployment once it was approved: what was approved is what runs.
+
+    Its policies say nothing about what runs, so they can be changed at any time.
+    """
+    only_policies = old != new and new == old.model_copy(update={"policies": new.policies})
+    if life.state is not State.CREATED and not only_policies:
         raise Conflict(
             "The specified DeploymentIntentGroup is not in Created status",
-            f"{name} is {life.state}; its intents, apps and profiles can still be changed",
+            f"{name} is {life.state}; its policies, intents, apps and profiles can still be changed",
         )
 
 
@@ -142,7 +147,7 @@ def _refuse(
 
 
 def _moved(life: Lifecycle, verb: Verb, operation: str, now: datetime) -> Lifecycle:
-    progress = DONE[verb]
+    progress = done(verb)
     state = State(progress.value)
     revision = 1 + max((a.revision for a in life.actions), default=0)
     action = Action(state=state, instance=operation, time=now, revision=revision)

@@ -61,6 +61,37 @@ def assess(live: Live) -> Health:
     return rule(live)
 
 
+def pod_trouble(pod: Live) -> str:
+    """Why a pod does not come up, in one line: `Pod x: ImagePullBackOff`; empty while it may yet.
+
+    A container that is being created is no trouble; one that waits for anything else, or that
+    ended with an error, is, and so is a pod that no node takes.
+    """
+    status, name = _status(pod), pod.get("metadata", {}).get("name", "")
+    containers = [
+        *(status.get("initContainerStatuses") or []),
+        *(status.get("containerStatuses") or []),
+    ]
+    for container in containers:
+        state = container.get("state") or {}
+        for told in (state.get("waiting") or {}, state.get("terminated") or {}):
+            reason = told.get("reason") or ""
+            if (reason and reason not in _PASSING_REASONS) or told.get("exitCode"):
+                said = told.get("message") or ""
+                return f"Pod {name}: {reason or 'Error'}" + (f": {said}" if said else "")
+    scheduled = _conditions(pod).get("PodScheduled", {})
+    if _is(scheduled, "False"):
+        return f"Pod {name}: {scheduled.get('reason')}: {scheduled.get('message') or ''}"
+    return ""
+
+
+_PASSING_REASONS: Final = frozenset({"ContainerCreating", "PodInitializing", "Completed"})
+WORKLOADS: Final = frozenset(
+    "Deployment StatefulSet DaemonSet ReplicaSet Job ReplicationController".split()
+)
+"""Kinds whose readiness is that of their pods."""
+
+
 def _group(live: Live) -> str:
     return str(live.get("apiVersion", "")).rpartition("/")[0]
 

@@ -18,6 +18,8 @@ STATE: Final = SearchAttributeKey.for_keyword("EmcoState")
 SEARCH_ATTRIBUTES: Final = (PROJECT, APP, CLUSTER, STATE)
 
 DEPLOYMENT_WORKFLOW: Final = "Deployment"
+PREVIEW_WORKFLOW: Final = "PlanPreview"
+POLICIES_SIGNAL: Final = "look-again"
 
 
 def deployment_address(short: str) -> Address:
@@ -38,6 +40,11 @@ def short_name(deployment: Address) -> str:
 def workflow_id(short: str) -> str:
     """The id of the deployment's workflow: there is one at a time, whoever starts it."""
     return f"deployment/{short}"
+
+
+def preview_id(short: str, unique: str) -> str:
+    """The id of a plan that is only looked at."""
+    return f"plan/{short}/{unique}"
 
 
 def cluster_workflow_id(short: str, operation: str, cluster: str) -> str:

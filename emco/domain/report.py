@@ -16,7 +16,15 @@ from pydantic import BaseModel, ConfigDict
 
 from emco.domain.errors import Invalid
 from emco.domain.lifecycle import Action, Lifecycle, Progress, State
-from emco.domain.status import Deployed, ObjectStatus, Phase, Ready, UnitRow
+from emco.domain.status import (
+    NAMESPACE_CLAIM,
+    Deployed,
+    Footprint,
+    ObjectStatus,
+    Phase,
+    Ready,
+    UnitRow,
+)
 
 Json = dict[str, Any]
 
@@ -218,16 +226,27 @@ def explanation(
     life: Lifecycle,
     units: Sequence[UnitRow],
     *,
-    waiting: Mapping[tuple[str, str], Sequence[str]] | None = None,
+    queue: Sequence[str] = (),
+    remnants: Sequence[Footprint] = (),
 ) -> Json:
-    """What is going on, in one answer: every unit with its phase and what it waits for."""
-    waits = waiting or {}
+    """What is going on, in one answer: every unit with its phase, what it waits for and what is next.
+
+    `queue` are the verbs that wait for their turn, `remnants` what a terminate had to leave.
+    """
     return {
         "deployment": deployment,
         "state": life.state,
         "progress": life.progress or Progress.CREATED,
         "message": life.message,
         "operation": life.operation,
+        "verb": life.verb or "",
+        "revision": life.revision,
+        "queue": list(queue),
+        "remnants": [
+            {"cluster": one.cluster, "app": one.app, "objects": [str(k) for k in one.objects]}
+            for one in remnants
+            if one.app != NAMESPACE_CLAIM
+        ],
         "units": [
             {
                 "app": unit.app,
@@ -237,11 +256,34 @@ def explanation(
                 "total": sum(1 for _ in _present(unit.objects)),
                 "since": unit.since.isoformat(),
                 "message": unit.message,
-                "waitingFor": list(waits.get((unit.app, unit.cluster), _unready(unit))),
+                "waitingFor": _unready(unit),
+                "nextTry": unit.retry_at.isoformat() if unit.retry_at else "",
+                "next": _next(unit, life),
             }
             for unit in sorted(units, key=lambda u: (u.app, u.cluster))
         ],
     }
+
+
+def _next(unit: UnitRow, life: Lifecycle) -> str:
+    """What happens to a unit that is not done, and when."""
+    if unit.phase in (Phase.READY, Phase.REMOVED):
+        return ""
+    if unit.phase is Phase.DRIFTED:
+        return "put back by an update, or at once with the policy drift: heal"
+    if not life.is_running:
+        return "nothing until it is resumed, updated or terminated"
+    match unit.phase:
+        case Phase.RETRYING:
+            return "tried again by itself"
+        case Phase.FAILED:
+            return "nothing until the operation has ended"
+        case Phase.PENDING:
+            return "applied as soon as it is its turn"
+        case Phase.APPLIED:
+            return "done when everything it waits for is ready"
+        case _:
+            return "under way"
 
 
 def _unready(unit: UnitRow) -> list[str]:

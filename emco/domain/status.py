@@ -16,6 +16,7 @@ class Phase(StrEnum):
     READY = "Ready"
     RETRYING = "Retrying"
     FAILED = "Failed"
+    DRIFTED = "Drifted"
     REMOVING = "Removing"
     REMOVED = "Removed"
 
@@ -85,7 +86,12 @@ class UnitRow(_Row):
     phase: Phase = Phase.PENDING
     since: datetime
     message: str = ""
+    retry_at: datetime | None = Field(default=None, description="When a failed step is next tried")
     plan: str = ""
+    manifest: str = Field(default="", description="Digest of what the plan wants on the cluster")
+    applied: str = Field(
+        default="", description="Digest of what was applied completely; empty while it changes"
+    )
     objects: tuple[ObjectStatus, ...] = ()
 
 
@@ -99,4 +105,7 @@ class Footprint(_Row):
     app: str
     cluster: str
     namespace: str
+    identity: str = Field(
+        default="", description="The deployment whose mark the objects carry; empty means its own"
+    )
     objects: tuple[ObjectKey, ...] = ()

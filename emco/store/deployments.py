@@ -11,7 +11,7 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from emco.domain.kinds.fleet import Cluster
 from emco.domain.lifecycle import Lifecycle
 from emco.domain.resource import Address
-from emco.domain.status import Footprint, UnitRow
+from emco.domain.status import Footprint, ObjectKey, Phase, UnitRow
 from emco.store import tables as t
 from emco.store.engine import Database
 from emco.store.reader import Reader, not_found
@@ -35,22 +35,9 @@ class Deployments:
     ) -> Lifecycle:
         """Read, change and write in one transaction; what `change` raises leaves no trace."""
 
-        def work(connection: Connection) -> Lifecycle:
-            resource = _id(connection, address)
-            row = connection.execute(
-                select(t.lifecycle.c.document)
-                .where(t.lifecycle.c.resource == resource)
-                .with_for_update()
-            ).scalar_one()
-            changed = change(Lifecycle.model_validate(row))
-            connection.execute(
-                update(t.lifecycle)
-                .where(t.lifecycle.c.resource == resource)
-                .values(document=changed.model_dump(mode="json"))
-            )
-            return changed
-
-        return self._database.write(work)
+        return self._database.write(
+            lambda connection: change_lifecycle(connection, address, change)
+        )
 
     # -- status projection ----------------------------------------------------------------------
 
@@ -62,7 +49,9 @@ class Deployments:
         """Write many units' rows, of any deployments, in one transaction; the last of a kind wins."""
 
         def work(connection: Connection) -> None:
-            owners = {d: _id(connection, d) for d in {deployment for deployment, _ in units}}
+            owners = {
+                d: resource_id(connection, d) for d in {deployment for deployment, _ in units}
+            }
             rows = {
                 (owners[deployment], unit.cluster, unit.app): unit.model_dump(mode="json")
                 for deployment, unit in units
@@ -79,12 +68,16 @@ class Deployments:
         self._database.write(work)
 
     def announce(self, deployment: Address, units: Sequence[UnitRow]) -> None:
-        """Add rows for units that have none, or one of another plan; others stay as they are."""
+        """Add rows for units that have none or one of another plan; others stay as they are.
+
+        A unit that has on its cluster what the new plan wants there keeps how far it has come, and
+        one that will be changed keeps what was applied last, so that nothing is applied twice.
+        """
 
         def work(connection: Connection) -> None:
-            owner = _id(connection, deployment)
+            owner = resource_id(connection, deployment)
             there = {
-                (row.cluster, row.app): row.document.get("plan")
+                (row.cluster, row.app): UnitRow.model_validate(row.document)
                 for row in connection.execute(select(t.unit).where(t.unit.c.deployment == owner))
             }
             rows = [
@@ -92,10 +85,12 @@ class Deployments:
                     "deployment": owner,
                     "cluster": unit.cluster,
                     "app": unit.app,
-                    "document": unit.model_dump(mode="json"),
+                    "document": _announced(there.get((unit.cluster, unit.app)), unit).model_dump(
+                        mode="json"
+                    ),
                 }
                 for unit in units
-                if there.get((unit.cluster, unit.app), "") != unit.plan
+                if (old := there.get((unit.cluster, unit.app))) is None or old.plan != unit.plan
             ]
             if rows:
                 _upsert_all(connection, t.unit, rows)
@@ -119,11 +114,31 @@ class Deployments:
         def work(connection: Connection) -> None:
             connection.execute(
                 delete(t.unit).where(
-                    t.unit.c.deployment == _id(connection, deployment),
+                    t.unit.c.deployment == resource_id(connection, deployment),
                     t.unit.c.cluster == cluster,
                     t.unit.c.app == app,
                 )
             )
+
+        self._database.write(work)
+
+    def forget_waiting(self, deployment: Address) -> None:
+        """Nothing was touched: units that never came about go, the others are as they were."""
+
+        def work(connection: Connection) -> None:
+            owner = resource_id(connection, deployment)
+            rows = connection.execute(select(t.unit).where(t.unit.c.deployment == owner))
+            for row in rows.all():
+                unit = UnitRow.model_validate(row.document)
+                if unit.phase is not Phase.RETRYING:
+                    continue
+                key = {"deployment": owner, "cluster": row.cluster, "app": row.app}
+                if unit.applied:
+                    calm = {"phase": Phase.READY, "message": "", "retry_at": None}
+                    document = unit.model_copy(update=calm).model_dump(mode="json")
+                    _upsert(connection, t.unit, key, {"document": document})
+                elif not unit.manifest:
+                    connection.execute(delete(t.unit).where(*_is(t.unit, key)))
 
         self._database.write(work)
 
@@ -133,7 +148,7 @@ class Deployments:
         """Add to what may be on the clusters; objects claimed before stay claimed."""
 
         def work(connection: Connection) -> None:
-            owner = _id(connection, deployment)
+            owner = resource_id(connection, deployment)
             for one in footprints:
                 key = {
                     "deployment": owner,
@@ -154,6 +169,30 @@ class Deployments:
 
         self._database.write(work)
 
+    def keep_only(
+        self, deployment: Address, cluster: str, app: str, objects: Sequence[ObjectKey]
+    ) -> None:
+        """No other objects of this unit are left on that cluster."""
+
+        def work(connection: Connection) -> None:
+            key = {
+                "deployment": resource_id(connection, deployment),
+                "cluster": _cluster_id(connection, cluster),
+                "app": app,
+            }
+            old = connection.execute(
+                select(t.footprint.c.document).where(*_is(t.footprint, key)).with_for_update()
+            ).scalar()
+            if old is not None:
+                kept = Footprint.model_validate(old).model_copy(update={"objects": tuple(objects)})
+                connection.execute(
+                    update(t.footprint)
+                    .where(*_is(t.footprint, key))
+                    .values(document=kept.model_dump(mode="json"))
+                )
+
+        self._database.write(work)
+
     def footprint(self, deployment: Address) -> list[Footprint]:
         """What may be on the clusters, by cluster and app."""
         with self._database.read() as connection:
@@ -170,7 +209,7 @@ class Deployments:
 
         def work(connection: Connection) -> None:
             key = {
-                "deployment": _id(connection, deployment),
+                "deployment": resource_id(connection, deployment),
                 "cluster": _cluster_id(connection, cluster),
                 "app": app,
             }
@@ -198,7 +237,7 @@ class Deployments:
         """The plan of an operation: the one recorded first, which this call may be."""
 
         def work(connection: Connection) -> str:
-            key = {"deployment": _id(connection, deployment), "operation": operation}
+            key = {"deployment": resource_id(connection, deployment), "operation": operation}
             first = connection.execute(select(t.plan.c.digest).where(*_is(t.plan, key))).scalar()
             if first is not None:
                 return str(first)
@@ -223,7 +262,12 @@ class Deployments:
         """What a cluster said of itself last."""
 
         def work(connection: Connection) -> None:
-            _upsert(connection, t.fact, {"cluster": _id(connection, cluster)}, {"document": facts})
+            _upsert(
+                connection,
+                t.fact,
+                {"cluster": resource_id(connection, cluster)},
+                {"document": facts},
+            )
 
         self._database.write(work)
 
@@ -238,7 +282,8 @@ class Deployments:
             return found
 
 
-def _id(connection: Connection, address: Address) -> int:
+def resource_id(connection: Connection, address: Address) -> int:
+    """The row of a resource; `NotFound` when there is none."""
     found = connection.execute(
         select(t.resource.c.id).where(
             t.resource.c.path == address.path, t.resource.c.kind == address.kind
@@ -249,8 +294,33 @@ def _id(connection: Connection, address: Address) -> int:
     return int(found)
 
 
+def change_lifecycle(
+    connection: Connection, address: Address, change: Callable[[Lifecycle], Lifecycle]
+) -> Lifecycle:
+    """Inside a transaction: read, change and write the record, with its row locked."""
+    resource = resource_id(connection, address)
+    row = connection.execute(
+        select(t.lifecycle.c.document).where(t.lifecycle.c.resource == resource).with_for_update()
+    ).scalar_one()
+    changed = change(Lifecycle.model_validate(row))
+    connection.execute(
+        update(t.lifecycle)
+        .where(t.lifecycle.c.resource == resource)
+        .values(document=changed.model_dump(mode="json"))
+    )
+    return changed
+
+
+def _announced(old: UnitRow | None, new: UnitRow) -> UnitRow:
+    if old is None:
+        return new
+    if old.applied and old.applied == new.manifest:
+        return old.model_copy(update={"plan": new.plan, "manifest": new.manifest})
+    return new.model_copy(update={"applied": old.applied})
+
+
 def _cluster_id(connection: Connection, name: str) -> int:
-    return _id(connection, Address.of(Cluster, name.split("+", 1)))
+    return resource_id(connection, Address.of(Cluster, name.split("+", 1)))
 
 
 def _is(table: Table, key: dict[str, Any]) -> list[Any]:

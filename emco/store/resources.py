@@ -75,8 +75,9 @@ class Resources:
             _match(old, if_match, address)
             if old is None:
                 return self._insert(connection, address, metadata, spec, file), True
-            if address.kind == Deployment.kind:
-                clouds.may_replace_deployment(reader.lifecycle(address), address.name)
+            if isinstance(old.spec, Deployment) and isinstance(spec, Deployment):
+                life = reader.lifecycle(address)
+                clouds.may_replace_deployment(life, address.name, old.spec, spec)
             targets = _targets(connection, address, spec)
             _check(connection, address, spec)
             changes: dict[str, Any] = {
@@ -285,6 +286,11 @@ def _refuse_while_used(connection: Connection, address: Address) -> None:
             "Cannot delete without deleting or updating referencing resources first",
             f"{_some(u.path for u in users)} may still have objects on {address}; terminate first",
         )
+    if leases := _leases(connection, address):
+        raise InUse(
+            "Cannot delete while an operation uses it",
+            f"{address} is used by {_some(leases)}; wait until that has ended, or stop it",
+        )
 
 
 def _refuse_while_live(reader: Reader, address: Address) -> None:
@@ -340,6 +346,19 @@ def _footprints(connection: Connection, address: Address) -> list[Address]:
         .order_by(user.c.path)
     )
     return [Address(row.kind, row.path) for row in rows]
+
+
+def _leases(connection: Connection, address: Address) -> list[str]:
+    used, user = t.resource.alias("used"), t.resource.alias("user")
+    rows = connection.execute(
+        select(user.c.path, t.lease.c.operation, t.lifecycle.c.document)
+        .join(user, t.lease.c.deployment == user.c.id)
+        .join(used, t.lease.c.resource == used.c.id)
+        .join(t.lifecycle, t.lifecycle.c.resource == user.c.id)
+        .where(used.c.path == address.path)
+        .order_by(user.c.path)
+    )
+    return [f"the {r.document.get('verb')} {r.operation} of {r.path}" for r in rows]
 
 
 def _some(names: Any) -> str:

@@ -100,3 +100,43 @@ fact = Table(
     Column("cluster", ForeignKey("resource.id", ondelete="CASCADE"), primary_key=True),
     Column("document", JSON, nullable=False),
 )
+
+operation = Table(
+    "operation",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("deployment", ForeignKey("resource.id", ondelete="CASCADE"), nullable=False),
+    Column("id", Text, nullable=False),
+    Column("document", JSON, nullable=False),
+    Index("ix_operation_deployment_id", "deployment", "id", unique=True),
+)
+
+revision = Table(
+    "revision",
+    metadata,
+    Column("deployment", ForeignKey("resource.id", ondelete="CASCADE"), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("digest", ForeignKey("blob.digest", ondelete="RESTRICT"), nullable=False, index=True),
+    Column("document", JSON, nullable=False),
+)
+
+preview = Table(
+    "preview",
+    metadata,
+    Column("deployment", ForeignKey("resource.id", ondelete="CASCADE"), primary_key=True),
+    Column("digest", String(64), primary_key=True),
+    Column("plan", ForeignKey("blob.digest", ondelete="RESTRICT"), nullable=False, index=True),
+    Column("report", ForeignKey("blob.digest", ondelete="RESTRICT"), nullable=False, index=True),
+    Column("created", _TIME, nullable=False),
+    Column("document", JSON, nullable=False),
+)
+
+lease = Table(
+    "lease",
+    metadata,
+    Column("deployment", ForeignKey("resource.id", ondelete="CASCADE"), primary_key=True),
+    Column(
+        "resource", ForeignKey("resource.id", ondelete="RESTRICT"), primary_key=True, index=True
+    ),
+    Column("operation", Text, nullable=False),
+)

@@ -19,9 +19,11 @@ import uvicorn
 
 from api.app import create_app
 from api.openapi import Emco
-from api.operations import Operations
+from api.operations import Accepted, Asked, Operations
 from emco.domain.errors import Conflict, Unavailable
+from emco.domain.history import Changes
 from emco.domain.lifecycle import Verb, accept
+from emco.domain.plan.report import PlanReport
 from emco.domain.resource import Address
 from emco.settings import Settings
 from emco.store.crypto import Keyring
@@ -42,25 +44,36 @@ class RecordedOperations(Operations):
     def forget(self) -> None:
         """Start over."""
         self.asked: list[tuple[Verb, Address]] = []
+        self.with_verb: list[Asked] = []
+        self.told: list[Address] = []
         self.refuses = False
         self.silent = False
 
-    async def instantiate(self, deployment: Address) -> None:
-        await self._ask(Verb.INSTANTIATE, deployment)
+    async def preview(self, deployment: Address, revision: int = 0) -> str:
+        await self.check()
+        report = PlanReport(
+            deployment="shop/boutique/v1/prod",
+            digest="0" * 64,
+            release="prod",
+            namespace="shop",
+            changes=Changes(),
+        )
+        return self._store.put_blob(report.model_dump_json(by_alias=True).encode())
 
-    async def terminate(self, deployment: Address) -> None:
-        await self._ask(Verb.TERMINATE, deployment)
+    async def policies_changed(self, deployment: Address) -> None:
+        self.told.append(deployment)
 
     async def check(self) -> None:
         if self.silent:
             raise Unavailable("Temporal is unavailable", "127.0.0.1:7233: connection refused")
 
-    async def _ask(self, verb: Verb, deployment: Address) -> None:
+    async def ask(self, verb: Verb, deployment: Address, asked: Asked) -> Accepted:
         await self.check()
         self.asked.append((verb, deployment))
+        self.with_verb.append(asked)
         if self.refuses:
             raise Conflict("the workflow says no")
-        self._store.change_lifecycle(
+        life = self._store.change_lifecycle(
             deployment,
             lambda life: accept(
                 life,
@@ -71,6 +84,7 @@ class RecordedOperations(Operations):
                 adopt=True,
             ),
         )
+        return Accepted(life.operation, life.revision)
 
 
 class InProcess(httpx.BaseTransport):

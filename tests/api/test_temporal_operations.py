@@ -10,14 +10,17 @@ import pytest
 import pytest_asyncio
 from temporalio import workflow
 from temporalio.client import Client
+from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.exceptions import ApplicationError
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from api import temporal
+from api.operations import Asked
 from api.temporal import TemporalOperations
-from emco.domain.contracts import FailureType
+from emco.domain.contracts import Begun, FailureType
 from emco.domain.errors import Conflict, Unavailable
 from emco.domain.kinds.delivery import Deployment
+from emco.domain.lifecycle import Verb
 from emco.domain.resource import Address
 from emco.settings import Settings
 
@@ -35,16 +38,18 @@ class Echo:
         await workflow.wait_condition(lambda: False)
 
     @workflow.update
-    async def instantiate(self, request: dict[str, str]) -> None:
+    async def instantiate(self, request: dict[str, Any]) -> Begun:
         if "refuses" in workflow.info().workflow_id:
             raise ApplicationError("No: it is live", type=FailureType.REFUSED, non_retryable=True)
         if "breaks" in workflow.info().workflow_id:
             raise ApplicationError("the disk is full", type="Other", non_retryable=True)
         self._asked.append({"instantiate": request})
+        return Begun(operation=request["operation"], revision=1)
 
     @workflow.update
-    async def terminate(self, request: dict[str, str]) -> None:
+    async def terminate(self, request: dict[str, Any]) -> Begun:
         self._asked.append({"terminate": request})
+        return Begun(operation=request["operation"])
 
     @workflow.query
     def asked(self) -> list[Any]:
@@ -55,10 +60,10 @@ class Echo:
 async def client(temporal_server: str) -> Client:
     for _ in range(100):  # a port that listens is a little earlier than a server that answers
         try:
-            return await Client.connect(temporal_server)
+            return await Client.connect(temporal_server, data_converter=pydantic_data_converter)
         except RuntimeError:
             await asyncio.sleep(0.1)
-    return await Client.connect(temporal_server)
+    return await Client.connect(temporal_server, data_converter=pydantic_data_converter)
 
 
 @pytest.fixture
@@ -92,8 +97,8 @@ async def test_the_first_operation_starts_the_workflow_and_the_next_finds_it(
     client: Client, operations: TemporalOperations
 ) -> None:
     at = deployment()
-    await operations.instantiate(at)
-    await operations.terminate(at)
+    await operations.ask(Verb.INSTANTIATE, at, Asked())
+    await operations.ask(Verb.TERMINATE, at, Asked())
     start, first, second = await asked(client, at)
     assert start == {"deployment": f"shop/boutique/v1/{at.name}", "instantiate": False}
     assert set(first) == {"instantiate"}
@@ -105,13 +110,13 @@ async def test_terminate_works_when_no_workflow_is_open(
     client: Client, operations: TemporalOperations
 ) -> None:
     at = deployment()
-    await operations.terminate(at)
+    await operations.ask(Verb.TERMINATE, at, Asked())
     assert len(await asked(client, at)) == 2
 
 
 async def test_a_refusal_is_a_conflict_with_its_sentence(operations: TemporalOperations) -> None:
     with pytest.raises(Conflict) as refusal:
-        await operations.instantiate(deployment("refuses"))
+        await operations.ask(Verb.INSTANTIATE, deployment("refuses"), Asked())
     assert (refusal.value.title, refusal.value.detail) == ("No", "it is live")
 
 
@@ -119,7 +124,7 @@ async def test_another_failure_is_unavailable_with_its_reason(
     operations: TemporalOperations,
 ) -> None:
     with pytest.raises(Unavailable, match="the disk is full"):
-        await operations.instantiate(deployment("breaks"))
+        await operations.ask(Verb.INSTANTIATE, deployment("breaks"), Asked())
 
 
 async def test_without_a_worker_the_task_queue_is_named(
@@ -127,7 +132,7 @@ async def test_without_a_worker_the_task_queue_is_named(
 ) -> None:
     monkeypatch.setattr(temporal, "ANSWER_WITHIN", timedelta(seconds=1))
     with pytest.raises(Unavailable, match=settings.task_queue):
-        await TemporalOperations(client, settings).instantiate(deployment())
+        await TemporalOperations(client, settings).ask(Verb.INSTANTIATE, deployment(), Asked())
 
 
 async def test_a_server_that_is_away_is_named_by_its_address(settings: Settings) -> None:
@@ -135,7 +140,7 @@ async def test_a_server_that_is_away_is_named_by_its_address(settings: Settings)
     settings = settings.model_copy(update={"temporal_address": "127.0.0.1:1"})
     operations = TemporalOperations(away, settings)
     with pytest.raises(Unavailable, match=r"127\.0\.0\.1:1"):
-        await operations.instantiate(deployment())
+        await operations.ask(Verb.INSTANTIATE, deployment(), Asked())
     with pytest.raises(Unavailable, match=r"127\.0\.0\.1:1"):
         await operations.check()
 

@@ -7,8 +7,10 @@ import ssl
 import subprocess
 import sys
 import tarfile
+import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -36,6 +38,8 @@ class System:
     queue: str = "emco"
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     port: int = 0
+    faults: Path | None = None
+    """Where a worker looks that halts when it is told to."""
 
     def start(self, *names: str) -> None:
         """Start `api`, `worker` or both, and wait until they serve."""
@@ -52,6 +56,8 @@ class System:
         }
         for name in names or ("api", "worker"):
             command = [sys.executable, "-m", "emco.cli.app", name]
+            if name == "worker" and self.faults is not None:
+                command = [sys.executable, "-m", "tests.e2e.faulty_worker", str(self.faults)]
             log = self.data / f"{name}.log"
             self.processes[name] = processes.start(command, log=log, environment=environment)
         if "api" in self.processes:
@@ -90,15 +96,16 @@ class Shop:
 
     def __init__(self, client: httpx.Client, name: str, namespace: str) -> None:
         self.client, self.name, self.namespace = client, name, namespace
+        self.app_version = "v1"
 
     @property
     def short(self) -> str:
         """The deployment as the CLI and Temporal write it."""
-        return f"{self.name}/app/v1/d"
+        return f"{self.name}/app/{self.app_version}/d"
 
     @property
     def app_url(self) -> str:
-        return f"/projects/{self.name}/composite-apps/app/v1"
+        return f"/projects/{self.name}/composite-apps/app/{self.app_version}"
 
     @property
     def url(self) -> str:
@@ -138,7 +145,15 @@ class Shop:
         self, apps: Mapping[str, bytes], on: Mapping[str, list[str]], **values: dict[str, str]
     ) -> None:
         """A composite app of these charts, placed on the named clusters, and approved."""
-        self.post(f"/projects/{self.name}/composite-apps", "app", {"compositeAppVersion": "v1"})
+        self.describe(apps, on, **values)
+        self.verb("approve")
+
+    def describe(
+        self, apps: Mapping[str, bytes], on: Mapping[str, list[str]], **values: dict[str, str]
+    ) -> None:
+        """The same, not approved yet."""
+        version = {"compositeAppVersion": self.app_version}
+        self.post(f"/projects/{self.name}/composite-apps", "app", version)
         self.post(f"{self.app_url}/composite-profiles", "none")
         for app, archive in apps.items():
             self.post(f"{self.app_url}/apps", app, file=archive)
@@ -159,12 +174,76 @@ class Shop:
                 {"app": app, "intent": {"allOf": wanted}},
             )
         self.post(f"{self.url}/intents", "intents", {"intent": {"genericPlacementIntent": "where"}})
-        self.verb("approve")
 
-    def verb(self, verb: str) -> None:
+    def version(
+        self, version: str, apps: Mapping[str, bytes], on: Mapping[str, list[str]]
+    ) -> "Shop":
+        """Another version of the composite app, described but not approved."""
+        other = Shop(self.client, self.name, self.namespace)
+        other.app_version = version
+        other.describe(apps, on)
+        return other
+
+    def verb(self, verb: str, body: Any = None, **query: str) -> httpx.Response:
         """Ask for an operation; the test fails when it is refused."""
-        answer = self.client.post(f"{self.url}/{verb}")
+        answer = self.client.post(f"{self.url}/{verb}", json=body, params=query)
         assert answer.status_code == 202, answer.text
+        return answer
+
+    def begin(self, verb: str, body: Any = None) -> None:
+        """Ask for an operation without waiting for the answer: something may stand in its way."""
+
+        def ask() -> None:
+            with suppress(httpx.HTTPError):
+                httpx.post(
+                    f"{self.client.base_url}{self.url[1:]}/{verb}",
+                    json=body,
+                    timeout=40,
+                    trust_env=False,
+                )
+
+        threading.Thread(target=ask, daemon=True).start()
+
+    def change(self, app: str, archive: bytes) -> None:
+        """Replace the chart of an app."""
+        body = {"metadata": {"name": app}, "spec": {}}
+        parts: Mapping[str, Any] = {
+            "metadata": (None, json.dumps(body)),
+            "file": ("filename", archive, "application/octet-stream"),
+        }
+        answer = self.client.put(f"{self.app_url}/apps/{app}", files=parts)
+        assert answer.is_success, answer.text
+
+    def place(self, app: str, clusters: list[str]) -> None:
+        """Move an app to these clusters."""
+        wanted = [{"clusterProvider": self.name, "cluster": c} for c in clusters]
+        body = {"metadata": {"name": app}, "spec": {"app": app, "intent": {"allOf": wanted}}}
+        url = f"{self.url}/generic-placement-intents/where/app-intents/{app}"
+        answer = self.client.put(url, json=body)
+        assert answer.is_success, answer.text
+
+    def policies(self, **policies: Any) -> None:
+        """Change how its operations behave."""
+        body = self.client.get(self.url).json()
+        body["spec"]["policies"] = policies
+        answer = self.client.put(self.url, json=body)
+        assert answer.is_success, answer.text
+
+    def update(self) -> str:
+        """Update and wait."""
+        self.verb("update")
+        return self.settle()
+
+    def rollback(self, revision: int) -> str:
+        """Roll back and wait."""
+        self.verb("rollback", {"spec": {"revision": str(revision)}})
+        return self.settle()
+
+    def get(self, what: str, **query: str) -> Any:
+        """An answer about the deployment."""
+        answer = self.client.get(f"{self.url}/{what}", params=query)
+        assert answer.is_success, answer.text
+        return answer.json()
 
     def status(self, query: str = "status=ready") -> dict[str, Any]:
         """EMCO's status."""

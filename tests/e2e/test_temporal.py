@@ -56,7 +56,7 @@ def test_start_query_update_and_what_the_ui_shows(
         temporal_server, "workflow", "update", "execute", "--workflow-id", workflow,
         "--name", "instantiate", "--input", "{}", check=False,
     )  # fmt: skip
-    assert "cannot instantiate" in refused
+    assert "has already been instantiated" in refused
     temporal(
         temporal_server, "workflow", "update", "execute", "--workflow-id", workflow,
         "--name", "terminate", "--input", "{}",

@@ -15,17 +15,19 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from temporalio.client import Client, WorkflowHistory
+from temporalio.client import Client, WorkflowHandle, WorkflowHistory
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
-from emco.domain.lifecycle import Progress
+from emco.domain.contracts import PreviewRequest, Rules
+from emco.domain.lifecycle import OnBusy, Progress
 from emco.domain.names import SEARCH_ATTRIBUTES, workflow_id
 from emco.main import SANDBOX, WORKFLOWS
 from emco.sandbox.toolchain import temporal_binary
 from tests.workflows.fakes import World, activities
-from workflows.deployment import DeploymentWorkflow, Request, Start
+from workflows.deployment import DeploymentWorkflow, Overview, Request, Start
+from workflows.preview import PlanPreviewWorkflow
 
 HISTORIES = Path(__file__).with_name("histories")
 QUEUE = "emco"
@@ -85,7 +87,151 @@ async def cancelled(client: Client, world: World, deployment: str) -> None:
     await _until(world, Progress.TERMINATED)
 
 
-SCENARIOS: tuple[Scenario, ...] = (instantiated, instantiating, refused, terminated, cancelled)
+def _handle(client: Client, deployment: str) -> WorkflowHandle[DeploymentWorkflow, Overview]:
+    return client.get_workflow_handle_for(DeploymentWorkflow.run, workflow_id(deployment))
+
+
+async def _logged(world: World, step: str) -> None:
+    async with asyncio.timeout(30):
+        while step not in world.log:
+            await asyncio.sleep(0.02)
+    await asyncio.sleep(0.3)
+
+
+async def updated(client: Client, world: World, deployment: str) -> None:
+    """One app changed, one gone, one moved to another cluster."""
+    await instantiated(client, world, deployment)
+    world.version, world.clusters = 2, {"edge+c1": ("frontend",), "edge+c3": ("cart",)}
+    _ = await _handle(client, deployment).execute_update(DeploymentWorkflow.update, Request())
+    await _logged(world, "end update done")
+
+
+async def updating(client: Client, world: World, deployment: str) -> None:
+    """In the middle of an update, and another one waits for its turn."""
+    await instantiated(client, world, deployment)
+    world.version, world.hold["ready cart"] = 2, asyncio.Event()
+    handle = _handle(client, deployment)
+    _ = await handle.execute_update(DeploymentWorkflow.update, Request())
+    await asyncio.sleep(0.5)
+    _ = await handle.execute_update(DeploymentWorkflow.update, Request(on_busy=OnBusy.QUEUE))
+    await asyncio.sleep(0.3)
+
+
+async def untouched(client: Client, world: World, deployment: str) -> None:
+    """An update that preflight refused."""
+    await instantiated(client, world, deployment)
+    world.version, world.refuse["preflight edge+c2"] = 2, "the quota is used up"
+    _ = await _handle(client, deployment).execute_update(DeploymentWorkflow.update, Request())
+    await _logged(world, "end update untouched")
+
+
+async def returned(client: Client, world: World, deployment: str) -> None:
+    """Updated, then rolled back to the first revision."""
+    await updated(client, world, deployment)
+    handle = _handle(client, deployment)
+    _ = await handle.execute_update(DeploymentWorkflow.rollback, Request(revision=1))
+    await _logged(world, "end rollback done")
+
+
+async def compensated(client: Client, world: World, deployment: str) -> None:
+    """An update that failed under the policy `rollback`."""
+    world.rules = Rules(on_failure="rollback")
+    await instantiated(client, world, deployment)
+    world.version, world.refuse["apply cart"] = 2, "no"
+    handle = _handle(client, deployment)
+    _ = await handle.execute_update(DeploymentWorkflow.update, Request())
+    await asyncio.sleep(0.3)
+    world.refuse.clear()
+    async with asyncio.timeout(30):
+        while not any(step.startswith("end update") for step in world.log):
+            await asyncio.sleep(0.02)
+    await asyncio.sleep(0.3)
+
+
+async def resumed(client: Client, world: World, deployment: str) -> None:
+    """Stopped in the middle, then resumed."""
+    world.hold["ready frontend"] = asyncio.Event()
+    await _start(client, deployment)
+    await _logged(world, "ready frontend")
+    handle = _handle(client, deployment)
+    _ = await handle.execute_update(DeploymentWorkflow.stop, Request())
+    await _until(world, Progress.INSTANTIATE_STOPPED)
+    world.hold["ready frontend"].set()
+    _ = await handle.execute_update(DeploymentWorkflow.resume, Request())
+    await _until(world, Progress.INSTANTIATED)
+
+
+async def superseded(client: Client, world: World, deployment: str) -> None:
+    """An update took the place of the instantiate."""
+    world.hold["ready frontend"] = asyncio.Event()
+    await _start(client, deployment)
+    await _logged(world, "ready frontend")
+    world.version = 2
+    handle = _handle(client, deployment)
+    request = Request(on_busy=OnBusy.SUPERSEDE)
+    _ = await handle.execute_update(DeploymentWorkflow.update, request)
+    world.hold["ready frontend"].set()
+    await _logged(world, "end update done")
+
+
+async def migrated(client: Client, world: World, deployment: str) -> None:
+    """Handed over to another version's deployment."""
+    await instantiated(client, world, deployment)
+    world.version = 2
+    handle = _handle(client, deployment)
+    request = Request(target=f"{deployment}-target")
+    _ = await handle.execute_update(DeploymentWorkflow.migrate, request)
+    await _logged(world, "end migrate done")
+
+
+async def swept(client: Client, world: World, deployment: str) -> None:
+    """Terminated while a cluster was away, and cleared when it was back."""
+    await instantiated(client, world, deployment)
+    world.away.add("edge+c2")
+    handle = _handle(client, deployment)
+    _ = await handle.execute_update(DeploymentWorkflow.terminate, Request())
+    await _until(world, Progress.TERMINATED)
+    world.away.clear()
+    await handle.result()
+
+
+async def healed(client: Client, world: World, deployment: str) -> None:
+    """Somebody changed something, and it was put back."""
+    world.rules = Rules(drift="heal")
+    await instantiated(client, world, deployment)
+    await _logged(world, "watch edge+c1")
+    world.drift.set()
+    await _logged(world, "end heal done")
+
+
+async def previewed(client: Client, world: World, deployment: str) -> None:
+    """A plan that is only looked at."""
+    await client.execute_workflow(
+        PlanPreviewWorkflow.run,
+        PreviewRequest(deployment=deployment),
+        id=f"{workflow_id(deployment)}/preview",
+        task_queue=QUEUE,
+    )
+
+
+SCENARIOS: tuple[Scenario, ...] = (
+    instantiated,
+    instantiating,
+    refused,
+    terminated,
+    cancelled,
+    updated,
+    updating,
+    untouched,
+    returned,
+    compensated,
+    resumed,
+    superseded,
+    migrated,
+    swept,
+    healed,
+    previewed,
+)
 
 
 async def record(
@@ -103,12 +249,14 @@ async def record(
         graceful_shutdown_timeout=timedelta(seconds=1),
     ):
         await scenario(environment.client, world, deployment)
-        found = {}
+        found: dict[str, WorkflowHistory] = {}
         query = f"WorkflowId STARTS_WITH '{workflow_id(deployment)}'"
         async for execution in environment.client.list_workflows(query):
             handle = environment.client.get_workflow_handle(execution.id, run_id=execution.run_id)
             part = execution.id.rpartition("+")[2] if "+" in execution.id else "deployment"
-            found[f"{name}-{execution.workflow_type}-{part}"] = await handle.fetch_history()
+            key = f"{name}-{execution.workflow_type}-{part}"
+            number = sum(known.startswith(key) for known in found)
+            found[f"{key}-{number}" if number else key] = await handle.fetch_history()
         for hold in world.hold.values():
             hold.set()
         await asyncio.sleep(0.2)
@@ -127,6 +275,8 @@ def _without_host(history: WorkflowHistory) -> dict[str, Any]:
 async def main() -> None:
     """Record every scenario."""
     HISTORIES.mkdir(exist_ok=True)
+    for old in HISTORIES.glob("*.json"):
+        old.unlink()
     async with await WorkflowEnvironment.start_local(
         dev_server_existing_path=str(temporal_binary()),
         data_converter=pydantic_data_converter,

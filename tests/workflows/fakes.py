@@ -14,26 +14,35 @@ from emco.domain.contracts import (
     BeginRequest,
     Begun,
     ClusterRef,
+    Drift,
+    Ended,
     EndRequest,
     FailureType,
     Outline,
     Planning,
     PlanRequest,
     PlanSummary,
+    Preview,
+    PreviewRequest,
     Records,
+    Rules,
+    Step,
     UnitRef,
     UnitResult,
     Units,
 )
 from emco.domain.errors import EmcoError
-from emco.domain.lifecycle import Action, Lifecycle, State
+from emco.domain.lifecycle import Action, Lifecycle, Outcome, Progress, State, Verb
 
 TIME = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @dataclass
 class World:
-    """What the fakes share: the record, what is on the clusters, and everything that happened."""
+    """What the fakes share: the record, what is on the clusters, and everything that happened.
+
+    `version` goes into every plan, so that a test changes what is described by changing it.
+    """
 
     clusters: dict[str, tuple[str, ...]] = field(
         default_factory=lambda: {"edge+c1": ("frontend", "redis"), "edge+c2": ("cart",)}
@@ -41,13 +50,28 @@ class World:
     life: Lifecycle = field(
         default_factory=lambda: Lifecycle(actions=(Action(state=State.APPROVED, time=TIME),))
     )
-    present: set[tuple[str, str]] = field(default_factory=set)
+    rules: Rules = field(default_factory=Rules)
+    version: int = 1
+    plans: dict[str, dict[str, tuple[str, ...]]] = field(default_factory=dict)
+    planned: dict[str, str] = field(default_factory=dict)
+    revisions: dict[int, str] = field(default_factory=dict)
+    applied: dict[tuple[str, str], str] = field(default_factory=dict)
     log: list[str] = field(default_factory=list)
     refuse: dict[str, str] = field(default_factory=dict)
+    away: set[str] = field(default_factory=set)
+    drift: asyncio.Event = field(default_factory=asyncio.Event)
     hold: dict[str, asyncio.Event] = field(default_factory=dict)
+    targets: dict[str, Lifecycle] = field(default_factory=dict)
 
-    async def did(self, step: str) -> None:
+    @property
+    def present(self) -> set[tuple[str, str]]:
+        """Every (cluster, app) there is."""
+        return set(self.applied)
+
+    async def did(self, step: str, cluster: str = "") -> None:
         """Note a step; fail or wait where the test wants it."""
+        if cluster in self.away:
+            raise ApplicationError(f"{cluster} does not answer", type=FailureType.UNREACHABLE)
         self.log.append(step)
         if step in self.hold:
             while not self.hold[step].is_set():
@@ -64,30 +88,70 @@ class FakeRecords(Records):
         self._world = world
 
     async def begin(self, request: BeginRequest) -> Begun:
-        life = self._world.life
-        if life.operation != request.operation:
+        world = self._world
+        before = world.life
+        if before.operation != request.operation or request.verb is Verb.STOP:
             try:
-                self._world.life = lifecycle.accept(
-                    life,
+                world.life = lifecycle.accept(
+                    before,
                     request.verb,
                     "d",
                     now=TIME,
                     operation=request.operation,
                     adopt=request.adopt,
+                    supersede=request.supersede,
                 )
             except EmcoError as error:
                 raise ApplicationError(
                     str(error), type=FailureType.REFUSED, non_retryable=True
                 ) from None
-        await self._world.did(f"begin {request.verb}")
-        return Begun(operation=request.operation)
+            self._decide(request, before)
+        await world.did(f"begin {request.verb}")
+        return self._begun(world.life)
 
-    async def end(self, request: EndRequest) -> None:
-        if self._world.life.operation == request.operation:
-            self._world.life = lifecycle.ended(
-                self._world.life, request.verb, failure=request.failure
+    def _decide(self, request: BeginRequest, before: Lifecycle) -> None:
+        world = self._world
+        if request.verb is Verb.ROLLBACK:
+            world.planned[request.operation] = world.revisions[request.revision]
+        if request.verb is Verb.HEAL:
+            world.planned[request.operation] = world.planned[before.effective]
+        if request.verb is Verb.RESUME and before.operation in world.planned:
+            world.planned[request.operation] = world.planned[before.operation]
+
+    def _begun(self, life: Lifecycle) -> Begun:
+        return Begun(
+            operation=life.operation,
+            verb=life.verb or Verb.INSTANTIATE,
+            revision=life.revision,
+            base=self._world.planned.get(life.effective, ""),
+            rules=self._world.rules,
+        )
+
+    async def queue(self, request: BeginRequest) -> None:
+        await self._world.did(f"queue {request.verb}")
+
+    async def hand_over(self, request: BeginRequest) -> Begun:
+        world = self._world
+        target = Lifecycle(actions=(Action(state=State.APPROVED, time=TIME),))
+        left, world.life = lifecycle.migrate(
+            world.life, target, ("d", "d2"), operation=request.operation, now=TIME
+        )
+        world.targets["left"] = left
+        await world.did("hand over")
+        return self._begun(world.life)
+
+    async def rules(self, request: PlanRequest) -> Rules:
+        return self._world.rules
+
+    async def end(self, request: EndRequest) -> Ended:
+        world = self._world
+        is_current = world.life.operation == request.operation and world.life.is_running
+        if is_current and request.outcome is not Outcome.SUPERSEDED:
+            world.life = lifecycle.ended(
+                world.life, request.outcome, now=TIME, failure=request.failure
             )
-        await self._world.did(f"end {request.verb}")
+        await world.did(f"end {request.verb} {request.outcome}")
+        return Ended(progress=world.life.progress or Progress.CREATED)
 
 
 class FakePlanning(Planning):
@@ -97,46 +161,99 @@ class FakePlanning(Planning):
         self._world = world
 
     async def plan(self, request: PlanRequest) -> PlanSummary:
-        await self._world.did("plan")
-        return PlanSummary(digest="d1", clusters=tuple(sorted(self._world.clusters)), units=3)
+        world = self._world
+        if request.digest:
+            return self._summary(request.digest)
+        await world.did("plan")
+        digest = world.planned.setdefault(request.operation, f"v{world.version}")
+        world.plans.setdefault(digest, dict(world.clusters))
+        world.revisions[request.revision] = digest
+        return self._summary(digest)
+
+    def _summary(self, digest: str) -> PlanSummary:
+        plan = self._world.plans[digest]
+        leaving = {c for c, app in self._world.applied if app not in plan.get(c, ())}
+        return PlanSummary(
+            digest=digest, clusters=tuple(sorted(plan)), leaving=tuple(sorted(leaving))
+        )
+
+    async def claim(self, request: PlanRequest) -> None:
+        await self._world.did("claim")
+
+    async def preview(self, request: PreviewRequest) -> Preview:
+        await self._world.did("preview")
+        return Preview(digest="p", report="r")
 
     async def footprint(self, request: PlanRequest) -> PlanSummary:
-        return PlanSummary(digest="", clusters=tuple(sorted({c for c, _ in self._world.present})))
+        return PlanSummary(digest="", clusters=tuple(sorted({c for c, _ in self._world.applied})))
 
     async def outline(self, request: ClusterRef) -> Outline:
-        if request.plan:
-            return Outline(apps=self._world.clusters[request.cluster])
-        return Outline(
-            apps=tuple(sorted(a for c, a in self._world.present if c == request.cluster))
-        )
+        plan = self._world.plans.get(request.plan, {}).get(request.cluster, ())
+        there = {app for c, app in self._world.applied if c == request.cluster}
+        if not request.plan or request.leaving:
+            return Outline(apps=tuple(sorted(there - set(plan))))
+        steps = {
+            app: Step.KEEP
+            if self._world.applied.get((request.cluster, app)) == request.plan and not request.force
+            else Step.APPLY
+            for app in plan
+        }
+        return Outline(apps=plan, steps=steps)
 
 
 class FakeUnits(Units):
-    """Objects are entries of a set."""
+    """Objects are entries of a map."""
 
     def __init__(self, world: World) -> None:
         self._world = world
 
+    async def preflight(self, cluster: ClusterRef) -> UnitResult:
+        if cluster.cluster in self._world.away and not cluster.preflight:
+            raise ApplicationError("away", type=FailureType.UNREACHABLE, non_retryable=True)
+        await self._world.did(f"preflight {cluster.cluster}", cluster.cluster)
+        return UnitResult()
+
     async def apply(self, unit: UnitRef) -> UnitResult:
-        self._world.present.add((unit.cluster, unit.app))
-        await self._world.did(f"apply {unit.app}")
+        if unit.cluster not in self._world.away:
+            self._world.applied[unit.cluster, unit.app] = ""
+        await self._world.did(f"apply {unit.app}", unit.cluster)
+        self._world.applied[unit.cluster, unit.app] = unit.plan
         return UnitResult(objects=1)
 
     async def ready(self, unit: UnitRef) -> UnitResult:
-        await self._world.did(f"ready {unit.app}")
+        await self._world.did(f"ready {unit.app}", unit.cluster)
         return UnitResult(objects=1)
 
+    async def prune(self, unit: UnitRef) -> UnitResult:
+        await self._world.did(f"prune {unit.app}", unit.cluster)
+        return UnitResult()
+
     async def remove(self, unit: UnitRef) -> UnitResult:
-        await self._world.did(f"remove {unit.app}")
-        self._world.present.discard((unit.cluster, unit.app))
+        await self._world.did(f"remove {unit.app}", unit.cluster)
+        self._world.applied.pop((unit.cluster, unit.app), None)
         return UnitResult(objects=1)
 
     async def release(self, cluster: ClusterRef) -> UnitResult:
-        await self._world.did(f"release {cluster.cluster}")
+        await self._world.did(f"release {cluster.cluster}", cluster.cluster)
         return UnitResult()
+
+
+class FakeDrift(Drift):
+    """Drifts when the test says so."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    async def watch(self, cluster: ClusterRef) -> UnitResult:
+        self._world.log.append(f"watch {cluster.cluster}")
+        while not self._world.drift.is_set():
+            activity.heartbeat()
+            await asyncio.sleep(0.05)
+        self._world.drift.clear()
+        return UnitResult(note="ConfigMap x: data.a changed by kubectl")
 
 
 def activities(world: World) -> list[Callable[..., Any]]:
     """Everything a worker needs to run our workflows against `world`."""
-    groups = (FakeRecords(world), FakePlanning(world), FakeUnits(world))
+    groups = (FakeRecords(world), FakePlanning(world), FakeUnits(world), FakeDrift(world))
     return [method for group in groups for method in group.activities()]

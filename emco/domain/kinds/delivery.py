@@ -1,7 +1,7 @@
 """Deployments and the intents that say where their apps run and which controllers take part."""
 
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
@@ -35,6 +35,43 @@ class ClmController(
     """A controller told about clusters that come and go; kept for EMCO's clients."""
 
 
+class IgnoredDifference(Body):
+    """Fields that are not drift: below a JSON pointer, or whatever a field manager owns."""
+
+    kind: str = Field(default="", max_length=128, description="Empty means every kind")
+    name: str = Field(default="", max_length=253, description="Empty means every object")
+    json_pointer: str = Field(default="", max_length=1024, examples=["/spec/replicas"])
+    manager: str = Field(default="", max_length=128, examples=["my-autoscaler"])
+
+    @model_validator(mode="after")
+    def _says_what(self) -> "IgnoredDifference":
+        if not self.json_pointer and not self.manager:
+            raise ValueError("needs a jsonPointer or a manager")
+        if self.json_pointer and not self.json_pointer.startswith("/"):
+            raise ValueError("a jsonPointer begins with /")
+        return self
+
+
+class Policies(Body):
+    """How a deployment's operations behave; may be changed at any time, unlike the rest."""
+
+    on_failure: Literal["hold", "continue", "rollback"] = Field(
+        default="hold",
+        description="`hold` stops where it is, `continue` lets other clusters go on, "
+        "`rollback` puts back what the operation changed, on every cluster",
+    )
+    preflight: Literal["all", "per-cluster", "strict"] = Field(
+        default="all",
+        description="`all` applies nothing unless every cluster that answers is well, "
+        "`per-cluster` lets each decide for itself, `strict` wants all to answer first",
+    )
+    drift: Literal["off", "warn", "heal"] = Field(
+        default="off", description="What is done about objects that somebody else changed"
+    )
+    revisions: int = Field(default=10, ge=1, le=1000, description="How many are kept")
+    ignore_differences: list[IgnoredDifference] = Field(default_factory=list, max_length=100)
+
+
 class Deployment(
     Resource,
     plural="deployment-intent-groups",
@@ -51,6 +88,7 @@ class Deployment(
     )
     logical_cloud: Ref[LogicalCloud] = Field(examples=["edge-cloud"])
     override_values: list[OverrideValues] = Field(description="Required, as in EMCO; `[]` for none")
+    policies: Policies | None = Field(default=None, description="How its operations behave")
 
 
 class GroupIntent(
@@ -129,6 +167,12 @@ class PlacementRule(Body):
 
     all_of: list[Mandatory] = Field(default_factory=list)
     any_of: list[ClusterChoice] = Field(default_factory=list)
+
+    def choices(self) -> Iterator[ClusterChoice]:
+        """Every choice in it, wherever it stands."""
+        for entry in self.all_of:
+            yield from entry.any_of if isinstance(entry, AnyOf) else (entry,)
+        yield from self.any_of
 
 
 class AppPlacement(

@@ -16,6 +16,7 @@ from emco.domain.plan.model import (
     UnitPlan,
     digest_of,
 )
+from emco.domain.plan.placement import place
 
 Placed = Mapping[str, Mapping[str, str]]
 """App to cluster to the reason why it was chosen."""
@@ -46,6 +47,15 @@ def renderings(
     return {rendering.key: rendering for rendering in wanted}
 
 
+def inputs_digest(snapshot: Snapshot) -> str:
+    """Equal while a plan made now would be made from the same things.
+
+    Of the clusters only those count that are chosen: one that joins elsewhere changes nothing.
+    """
+    kept = snapshot.model_dump(mode="json", exclude={"clusters", "cloud_clusters", "rules"})
+    return digest_of([kept, place(snapshot)])
+
+
 def compile_plan(
     snapshot: Snapshot,
     placed: Placed,
@@ -65,6 +75,7 @@ def compile_plan(
             )
     return Plan(
         deployment=snapshot.deployment,
+        identity=snapshot.identity,
         release=snapshot.release,
         namespace=snapshot.namespace,
         namespace_labels=snapshot.namespace_labels,

@@ -14,6 +14,8 @@ APP_LABEL: Final = "emco.io/app"
 CLOUD_LABEL: Final = "emco.io/logical-cloud"
 PATH_ANNOTATION: Final = "emco.io/path"
 HOOK_ANNOTATION: Final = "helm.sh/hook"
+HOOK_WEIGHT_ANNOTATION: Final = "helm.sh/hook-weight"
+RECREATE_ANNOTATION: Final = "emco.io/recreate"
 POLICY_ANNOTATION: Final = "helm.sh/resource-policy"
 
 # Helm's install order (https://helm.sh/docs/intro/using_helm/): what others need comes first.
@@ -90,6 +92,11 @@ def short_hash(path: str) -> str:
     return hashlib.sha256(path.encode()).hexdigest()[:16]
 
 
+def selector(owner: str) -> str:
+    """The label selector for everything of a deployment."""
+    return f"{DEPLOYMENT_LABEL}={short_hash(owner)}"
+
+
 def label_value(name: str) -> str:
     """`name` itself where it is a legal label value (at most 63 characters), else shortened."""
     return name if len(name) <= 63 else f"{name[:46]}-{short_hash(name)}"
@@ -98,6 +105,11 @@ def label_value(name: str) -> str:
 def is_kept(item: Mapping[str, Any]) -> bool:
     """True for objects that their chart asks to leave behind."""
     return str(_annotations(item).get(POLICY_ANNOTATION, "")).strip().lower() == "keep"
+
+
+def may_recreate(item: Mapping[str, Any]) -> bool:
+    """True for objects that may be deleted and created again when they cannot be changed in place."""
+    return str(_annotations(item).get(RECREATE_ANNOTATION, "")).strip().lower() == "true"
 
 
 def without_secrets(item: Manifest) -> Manifest:

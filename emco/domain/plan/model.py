@@ -47,6 +47,7 @@ class Snapshot(_Value):
     """Everything a plan depends on, read from the store in one consistent picture."""
 
     deployment: str = Field(description="project/compositeApp/version/name")
+    identity: str = Field(default="", description="Whose mark the objects carry, if not its own")
     release: str
     namespace: str
     namespace_labels: dict[str, str] = Field(default_factory=dict)
@@ -55,6 +56,11 @@ class Snapshot(_Value):
     apps: tuple[AppInput, ...] = ()
     clusters: tuple[ClusterInput, ...] = ()
     rules: dict[str, tuple[PlacementRule, ...]] = Field(default_factory=dict)
+
+    @property
+    def owner(self) -> str:
+        """The deployment whose mark the objects carry."""
+        return self.identity or self.deployment
 
 
 class Capabilities(_Value):
@@ -93,11 +99,17 @@ class Plan(_Value):
     """What an operation will bring about, on every cluster."""
 
     deployment: str
+    identity: str = ""
     release: str
     namespace: str
     namespace_labels: dict[str, str] = Field(default_factory=dict)
     cloud: str
     units: tuple[UnitPlan, ...] = ()
+
+    @property
+    def owner(self) -> str:
+        """The deployment whose mark the objects carry: the first one, after migrations."""
+        return self.identity or self.deployment
 
     @property
     def clusters(self) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ MAX_INDEX = 65_536
 SHORTEST_HIDDEN = 4
 HIDDEN = "(hidden)"
 _STEP = re.compile(r"((?:\\.|[^.\[\\])+)|\[(\d+)\]|(\.)")
-_SOUNDS_SECRET = re.compile(r"(?i)pass|pwd|secret|token|cred|key")
+SOUNDS_SECRET = re.compile(r"(?i)pass|pwd|secret|token|cred|key")
 _INTEGER = re.compile(r"^-?(0|[1-9]\d*)$")
 
 
@@ -69,7 +69,7 @@ def hidden(text: str, values: Any) -> str:
 def _strings(values: Any, *, sounds_secret: bool) -> Iterator[tuple[str, bool]]:
     if isinstance(values, Mapping):
         for key, value in values.items():
-            secret = sounds_secret or bool(_SOUNDS_SECRET.search(str(key)))
+            secret = sounds_secret or bool(SOUNDS_SECRET.search(str(key)))
             yield from _strings(value, sounds_secret=secret)
     elif isinstance(values, list):
         for value in values:

@@ -1,6 +1,7 @@
 """The command against the real API: over HTTP, on a clean SQLite store, with operations that tests script."""
 
 import asyncio
+import json
 import secrets
 import sqlite3
 import threading
@@ -17,9 +18,9 @@ import uvicorn
 from typer.testing import CliRunner, Result
 
 from api.app import create_app
-from api.operations import Operations
+from api.operations import Accepted, Asked, Operations
 from emco.cli.app import app
-from emco.domain.lifecycle import Verb, accept, ended
+from emco.domain.lifecycle import Outcome, Verb, accept, ended
 from emco.domain.resource import Address
 from emco.domain.status import ObjectKey, ObjectStatus, Phase, Ready, UnitRow
 from emco.settings import Settings
@@ -39,25 +40,29 @@ class Scripted(Operations):
     def __init__(self, store: Store) -> None:
         self._store = store
         self.steps: dict[Verb, list[Step]] = {}
+        self.asked = Asked()
+        self.report: dict[str, object] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def instantiate(self, deployment: Address) -> None:
-        await self._begin(Verb.INSTANTIATE, deployment)
+    async def preview(self, deployment: Address, revision: int = 0) -> str:
+        return self._store.put_blob(json.dumps(self.report).encode())
 
-    async def terminate(self, deployment: Address) -> None:
-        await self._begin(Verb.TERMINATE, deployment)
+    async def policies_changed(self, deployment: Address) -> None:
+        """Nobody to be told."""
 
     async def check(self) -> None:
         """Always there."""
 
-    async def _begin(self, verb: Verb, deployment: Address) -> None:
+    async def ask(self, verb: Verb, deployment: Address, asked: Asked) -> Accepted:
         operation, now = uuid.uuid4().hex, datetime.now(UTC)
-        self._store.change_lifecycle(
+        self.asked = asked
+        life = self._store.change_lifecycle(
             deployment,
             lambda life: accept(life, verb, deployment.name, operation=operation, now=now),
         )
         task = asyncio.create_task(self._carry_out(self.steps.get(verb, [done(verb)]), deployment))
         self._tasks.add(task)
+        return Accepted(operation, life.revision)
 
     async def _carry_out(self, steps: list[Step], deployment: Address) -> None:
         for step in steps:
@@ -76,7 +81,9 @@ def done(verb: Verb, failure: str = "") -> Step:
 
 
 def _end(store: Store, at: Address, verb: Verb, failure: str) -> None:
-    store.change_lifecycle(at, lambda life: ended(life, verb, failure=failure))
+    outcome = Outcome.FAILED if failure else Outcome.DONE
+    now = datetime.now(UTC)
+    store.change_lifecycle(at, lambda life: ended(life, outcome, now=now, failure=failure))
 
 
 def unit(app: str, phase: Phase, *, cluster: str = "edge+c1", message: str = "") -> Step:

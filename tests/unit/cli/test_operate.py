@@ -4,11 +4,14 @@ import json
 import signal
 import subprocess
 import sys
+from datetime import UTC, datetime
 
 import pytest
 
-from emco.domain.lifecycle import Verb
+from emco.domain.lifecycle import Verb, accept
+from emco.domain.resource import Address
 from emco.domain.status import Phase
+from emco.store.store import Store
 from tests.unit.cli.conftest import ROOT, Emco, Served, done, unit
 
 DEPLOYMENT = "shop/online-boutique/v1/boutique"
@@ -61,7 +64,8 @@ def test_a_failed_operation_names_the_unit_and_why(approved: Served, emco: Emco)
     ]
     explained = emco("explain", DEPLOYMENT).stdout
     assert "The last operation failed: frontend failed" in explained
-    assert "frontend on edge+c1 is Failed, 0 of 1 objects are ready." in explained
+    assert "frontend on edge+c1 is Failed for 0s, 0 of 1 objects are ready." in explained
+    assert f"next: emco resume {DEPLOYMENT}" in explained
 
 
 def test_the_timeout_has_its_own_code_and_says_what_is_late(approved: Served, emco: Emco) -> None:
@@ -85,10 +89,19 @@ def test_ctrl_c_ends_the_looking_and_not_the_operation(approved: Served) -> None
     assert errors == f"it goes on; look again: emco status -w {DEPLOYMENT}\n"
 
 
+def overtaken(store: Store, at: Address) -> None:
+    """Somebody else terminates it, and that is done at once."""
+    now = datetime.now(UTC)
+    store.change_lifecycle(
+        at, lambda life: accept(life, Verb.TERMINATE, at.name, operation="other", now=now)
+    )
+    done(Verb.TERMINATE)(store, at)
+
+
 def test_a_terminate_that_overtakes_ends_the_wait(approved: Served, emco: Emco) -> None:
     approved.operations.steps[Verb.INSTANTIATE] = [
         lambda store, at: None,
-        done(Verb.TERMINATE),
+        overtaken,
     ]
     result = emco("instantiate", DEPLOYMENT, "--wait")
     assert result.exit_code == 4

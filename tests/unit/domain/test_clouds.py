@@ -2,14 +2,33 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 
 import pytest
 
 from emco.domain import clouds
 from emco.domain.errors import Conflict, Invalid
+from emco.domain.kinds.delivery import Deployment, Policies
 from emco.domain.lifecycle import Action, Lifecycle, Progress, State
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+CLOUD_PROGRESS = [
+    None,
+    Progress.CREATED,
+    Progress.INSTANTIATING,
+    Progress.INSTANTIATED,
+    Progress.INSTANTIATE_FAILED,
+    Progress.TERMINATING,
+    Progress.TERMINATED,
+    Progress.TERMINATE_FAILED,
+]
+"""Level 0 clouds are neither stopped nor updated."""
+
+SPEC = Deployment.model_validate(
+    {"compositeProfile": "p", "version": "r", "logicalCloud": "lc", "overrideValues": []}
+)
 
 
 def cloud(progress: Progress | None) -> Lifecycle:
@@ -73,13 +92,13 @@ def test_a_cloud_refuses_in_emcos_words(
         act(cloud(progress))
 
 
-@pytest.mark.parametrize("progress", [None, *Progress])
+@pytest.mark.parametrize("progress", CLOUD_PROGRESS)
 def test_a_cloud_is_deleted_only_when_nothing_can_use_it(progress: Progress | None) -> None:
     deletable = {None, Progress.CREATED, Progress.TERMINATED, Progress.TERMINATE_FAILED}
     assert _allows(clouds.may_delete_cloud, cloud(progress)) == (progress in deletable)
 
 
-@pytest.mark.parametrize("progress", [None, *Progress])
+@pytest.mark.parametrize("progress", CLOUD_PROGRESS)
 def test_only_an_instantiated_cloud_takes_deployments(progress: Progress | None) -> None:
     allowed = _allows(clouds.may_receive_deployments, cloud(progress))
     assert allowed == (progress is Progress.INSTANTIATED)
@@ -88,7 +107,17 @@ def test_only_an_instantiated_cloud_takes_deployments(progress: Progress | None)
 @pytest.mark.parametrize("state", list(State))
 def test_a_deployment_is_edited_only_before_it_is_approved(state: State) -> None:
     life = Lifecycle(actions=(Action(state=state, time=NOW),))
-    assert _allows(clouds.may_replace_deployment, life) == (state is State.CREATED)
+    other = SPEC.model_copy(update={"version": "r2"})
+    for new in (SPEC, other):
+        replace = partial(clouds.may_replace_deployment, old=SPEC, new=new)
+        assert _allows(replace, life) == (state is State.CREATED)
+
+
+@pytest.mark.parametrize("state", list(State))
+def test_the_policies_of_a_deployment_may_change_at_any_time(state: State) -> None:
+    life = Lifecycle(actions=(Action(state=state, time=NOW),))
+    new = SPEC.model_copy(update={"policies": Policies(drift="heal")})
+    clouds.may_replace_deployment(life, "d", SPEC, new)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,17 @@ from datetime import UTC, datetime
 import pytest
 
 from emco.domain.errors import IllegalTransition
-from emco.domain.lifecycle import Action, Lifecycle, Progress, State, Verb, accept, after, ended
+from emco.domain.lifecycle import (
+    Action,
+    Lifecycle,
+    Outcome,
+    Progress,
+    State,
+    Verb,
+    accept,
+    after,
+    ended,
+)
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -109,7 +119,7 @@ def test_instantiate_records_revision_one_and_a_status_context_id() -> None:
 
 def test_a_failed_operation_keeps_its_reason_until_the_next_one_begins() -> None:
     begun = accept(life(State.APPROVED), Verb.INSTANTIATE, "d", operation="op", now=NOW)
-    failed = ended(begun, Verb.INSTANTIATE, failure="c1 is away")
+    failed = ended(begun, Outcome.FAILED, now=NOW, failure="c1 is away")
     assert (failed.progress, failed.message) == (Progress.INSTANTIATE_FAILED, "c1 is away")
     assert accept(failed, Verb.TERMINATE, "d", operation="op2", now=NOW).message == ""
 

@@ -1,0 +1,251 @@
+"""How one operation is carried out over all clusters: plan, preflight, rollout, removal, and back.
+
+The deployment's workflow decides which operation runs; this is what running it means.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+from temporalio import workflow
+from temporalio.common import SearchAttributePair, TypedSearchAttributes
+from temporalio.exceptions import is_cancelled_exception
+from temporalio.types import MethodAsyncSingleParam
+
+from emco.domain import names
+from emco.domain.contracts import Begun, ClusterRef, Planning, PlanRequest, PlanSummary, Units
+from emco.domain.lifecycle import Outcome, Verb
+from workflows import options
+from workflows.failures import all_of, is_unreachable, raise_first, results_of, root_message
+from workflows.removal import ClusterRemovalWorkflow
+from workflows.rollout import ClusterRolloutWorkflow
+
+Report = Callable[[str, str], None]
+"""Told (cluster, step) whenever a cluster's part moves on."""
+
+
+class Ending(BaseModel):
+    """How an operation ended. `remnants` are clusters that were away and still hold something."""
+
+    model_config = ConfigDict(frozen=True)
+
+    outcome: Outcome
+    failure: str = ""
+    remnants: tuple[str, ...] = ()
+
+
+class Operation:
+    """One operation of one deployment."""
+
+    def __init__(self, deployment: str, begun: Begun, report: Report) -> None:
+        self._deployment, self._begun, self._report = deployment, begun, report
+
+    async def carry_out(self) -> Ending:
+        """Do it. Only cancellation is raised; every failure is an ending."""
+        if self._begun.verb is Verb.TERMINATE:
+            return await self._settled(self._take_down)
+        return await self._settled(self._bring_up)
+
+    async def sweep(self, remnants: Iterable[str]) -> None:
+        """Clear clusters that were away, however long that takes; the failure says what stays."""
+        parts = {c: self._part(c, "", patient=True) for c in remnants}
+        await self._on_clusters(ClusterRemovalWorkflow.run, parts, suffix="/sweep", halt=False)
+
+    async def _settled(self, work: Callable[[], Awaitable[Ending]]) -> Ending:
+        try:
+            return await work()
+        except Exception as error:
+            if is_cancelled_exception(error):
+                raise
+            return Ending(outcome=Outcome.FAILED, failure=root_message(error))
+
+    # -- bringing a plan about ------------------------------------------------------------------
+
+    async def _bring_up(self) -> Ending:
+        try:
+            plan = await self._plan()
+            unasked = await self._preflight(plan)
+        except Exception as error:
+            if is_cancelled_exception(error):
+                raise
+            return Ending(outcome=Outcome.UNTOUCHED, failure=root_message(error))
+        try:
+            await self._bring_about(plan, unasked)
+        except Exception as error:
+            is_over = is_cancelled_exception(error) or self._begun.verb is Verb.HEAL
+            if is_over or self._begun.rules.on_failure != "rollback":
+                raise
+            return await self._put_back(root_message(error))
+        return Ending(outcome=Outcome.DONE)
+
+    async def _plan(self, digest: str = "") -> PlanSummary:
+        return await workflow.execute_activity_method(
+            Planning.plan,
+            PlanRequest(
+                deployment=self._deployment,
+                operation=self._begun.operation,
+                digest=digest,
+                verb=self._begun.verb,
+                revision=0 if digest else self._begun.revision,
+            ),
+            summary="plan: back to what was in effect" if digest else "plan: place, render, order",
+            **options.PLAN,
+        )
+
+    async def _preflight(self, plan: PlanSummary) -> frozenset[str]:
+        """Raise what any cluster refuses; returns those that are to be asked again before their part."""
+        rule = self._begun.rules.preflight
+        if rule == "per-cluster" or self._begun.verb is Verb.HEAL:
+            return frozenset(plan.clusters) if rule == "per-cluster" else frozenset()
+        for cluster in plan.clusters:
+            self._report(cluster, "preflight")
+        results = await self._ask_all(plan, rule)
+        away = {c for c, r in results.items() if isinstance(r, BaseException) and is_unreachable(r)}
+        refused = {c: r for c, r in results.items() if c not in away}
+        raise_first(refused, "in preflight, nothing was changed")
+        return frozenset(away)
+
+    async def _ask_all(self, plan: PlanSummary, rule: str) -> dict[str, object]:
+        async def ask(cluster: str) -> object:
+            return await workflow.execute_activity_method(
+                Units.preflight,
+                self._part(cluster, plan.digest, preflight=rule == "strict"),
+                summary=f"preflight {cluster}",
+                **options.ASK,
+            )
+
+        return await results_of({cluster: ask(cluster) for cluster in plan.clusters})
+
+    async def _bring_about(self, plan: PlanSummary, unasked: frozenset[str] = frozenset()) -> None:
+        await workflow.execute_activity_method(
+            Planning.claim,
+            PlanRequest(
+                deployment=self._deployment, operation=self._begun.operation, digest=plan.digest
+            ),
+            summary="write down what will be where",
+            **options.PLAN,
+        )
+        halt = self._begun.rules.on_failure != "continue"
+        force = self._begun.verb is Verb.HEAL
+        parts = {
+            c: self._part(c, plan.digest, preflight=c in unasked, force=force)
+            for c in plan.clusters
+        }
+        await self._on_clusters(ClusterRolloutWorkflow.run, parts, halt=halt)
+        leaving = {c: self._part(c, plan.digest, leaving=True) for c in plan.leaving}
+        await self._on_clusters(ClusterRemovalWorkflow.run, leaving, suffix="/leave", halt=False)
+
+    async def _put_back(self, failure: str) -> Ending:
+        """Compensate: what was in effect before is so again, on every cluster."""
+        back = self._begun.model_copy(
+            update={
+                "operation": f"{self._begun.operation}/back",
+                "rules": self._begun.rules.model_copy(update={"on_failure": "continue"}),
+            }
+        )
+        before = Operation(self._deployment, back, self._report)
+        try:
+            if self._begun.base:
+                await before._bring_about(await self._plan(self._begun.base))
+                return Ending(outcome=Outcome.ROLLED_BACK, failure=f"{failure}; rolled back")
+            gone = await before._take_down()
+        except Exception as error:
+            if is_cancelled_exception(error):
+                raise
+            return Ending(
+                outcome=Outcome.FAILED,
+                failure=f"{failure}; rolling back failed too: {root_message(error)}",
+            )
+        return Ending(
+            outcome=Outcome.ROLLED_BACK,
+            failure=f"{failure}; rolled back, nothing of it is left",
+            remnants=gone.remnants,
+        )
+
+    # -- taking it down -------------------------------------------------------------------------
+
+    async def _take_down(self) -> Ending:
+        """Remove everything; a cluster that does not answer is left for later and named."""
+        left = await workflow.execute_local_activity_method(
+            Planning.footprint,
+            PlanRequest(deployment=self._deployment, operation=self._begun.operation),
+            **options.BOOKKEEPING,
+        )
+        parts = {c: self._part(c, "", patient=False) for c in left.clusters}
+        results = await results_of(self._children(ClusterRemovalWorkflow.run, parts))
+        away = tuple(
+            c for c, r in results.items() if isinstance(r, BaseException) and is_unreachable(r)
+        )
+        raise_first({c: r for c, r in results.items() if c not in away}, "among the clusters")
+        return Ending(outcome=Outcome.DONE, remnants=away)
+
+    # -- clusters -------------------------------------------------------------------------------
+
+    def _part(self, cluster: str, plan: str, **flags: bool) -> ClusterRef:
+        return ClusterRef(
+            deployment=self._deployment,
+            operation=self._begun.operation,
+            cluster=cluster,
+            plan=plan,
+            **flags,
+        )
+
+    async def _on_clusters(
+        self,
+        run: MethodAsyncSingleParam[Any, ClusterRef, int],
+        parts: dict[str, ClusterRef],
+        *,
+        suffix: str = "",
+        halt: bool,
+    ) -> None:
+        await all_of(self._children(run, parts, suffix), "among the clusters", halt=halt)
+
+    def _children(
+        self,
+        run: MethodAsyncSingleParam[Any, ClusterRef, int],
+        parts: dict[str, ClusterRef],
+        suffix: str = "",
+    ) -> dict[str, Coroutine[Any, Any, None]]:
+        for cluster in parts:
+            self._report(cluster, "waiting")
+        window = asyncio.Semaphore(options.CLUSTERS_AT_ONCE)
+        return {c: self._child(run, part, suffix, window) for c, part in parts.items()}
+
+    async def _child(
+        self,
+        run: MethodAsyncSingleParam[Any, ClusterRef, int],
+        part: ClusterRef,
+        suffix: str,
+        window: asyncio.Semaphore,
+    ) -> None:
+        async with window:
+            self._report(part.cluster, "running")
+            try:
+                await workflow.execute_child_workflow(
+                    run,
+                    part,
+                    id=names.cluster_workflow_id(
+                        self._deployment, part.operation + suffix, part.cluster
+                    ),
+                    search_attributes=self._attributes(part.cluster),
+                    static_summary=f"{self._deployment} on {part.cluster}",
+                    **options.CHILD,
+                )
+            except Exception as error:
+                self._report(
+                    part.cluster,
+                    "halted" if is_cancelled_exception(error) else root_message(error),
+                )
+                raise
+            self._report(part.cluster, "done")
+
+    def _attributes(self, cluster: str) -> TypedSearchAttributes:
+        project, app, *_ = self._deployment.split("/")
+        return TypedSearchAttributes(
+            [
+                SearchAttributePair(names.PROJECT, project),
+                SearchAttributePair(names.APP, app),
+                SearchAttributePair(names.CLUSTER, cluster),
+            ]
+        )
