@@ -121,6 +121,15 @@ def load_yaml(text: str | bytes, what: str) -> Any:
         raise Invalid(f"{what} is not YAML", _where(error)) from None
 
 
+def load_documents(text: str | bytes, what: str) -> list[Any]:
+    """All documents that are not empty; raises as `load_yaml` does."""
+    try:
+        loaded = yaml.load_all(text, Loader=_Loader)
+        return [document for document in loaded if document is not None]
+    except yaml.YAMLError as error:
+        raise Invalid(f"{what} is not YAML", _where(error)) from None
+
+
 def _documents(text: str, app: str) -> Iterator[tuple[str, Any]]:
     for part in _DOCUMENT.split(text):
         if (match := _SOURCE.search(part)) is not None or part.strip():

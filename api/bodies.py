@@ -18,8 +18,9 @@ from pydantic_core import ErrorDetails
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
+from emco.domain import bundle
 from emco.domain.errors import Invalid, TooLarge, Unprocessable
-from emco.domain.resource import Body, Metadata, Resource, unknown_fields
+from emco.domain.resource import Body, Metadata, Resource, Wire, unknown_fields
 from emco.settings import Settings
 
 _STRINGS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
@@ -27,11 +28,16 @@ _BRACKETS: Final = re.compile(rb"[\[\]{}]")
 _WRONG_TYPE: Final = re.compile(r"(string|int|bool|float|dict|list|model|model_attributes)_type$")
 _METADATA_PART: Final = "metadata"
 _PARTS: Final = 16
+_FILES: Final = 256
+"""Most files of one resource, where there may be many."""
 
 
 @dataclass(frozen=True)
 class Written:
-    """A write as the client meant it. `unknown` are the JSON paths nothing was made of."""
+    """A write as the client meant it. `unknown` are the JSON paths nothing was made of.
+
+    `file` is a bundle where the kind's file part may be repeated.
+    """
 
     metadata: Metadata | None
     spec: Resource
@@ -62,7 +68,7 @@ async def read_write(request: Request, kind: type[Resource], settings: Settings)
     """Read the body of a POST or PUT for a resource of `kind`."""
     multipart = request.headers.get("content-type", "").lower().startswith("multipart/")
     if kind.wire.file and multipart:
-        text, file = await _form(request, kind.wire.file, settings)
+        text, file = await _form(request, kind.wire, settings)
     else:
         text, file = await read_limited(request, settings.max_body_bytes), None
     data = parse_json(text, max_depth=settings.max_json_depth)
@@ -91,13 +97,13 @@ def _too_large(limit: int) -> TooLarge:
     return TooLarge("Request body too large", f"at most {limit:,} bytes are accepted here")
 
 
-async def _form(request: Request, part: str, settings: Settings) -> tuple[bytes, bytes | None]:
-    """The parts `metadata` (a form value or a JSON part) and `part` (any file name) of a form."""
+async def _form(request: Request, wire: Wire, settings: Settings) -> tuple[bytes, bytes | None]:
+    """The part `metadata` (a form value or a JSON part) and the file, or the bundle of files, of a form."""
     limit = settings.max_file_bytes + settings.max_body_bytes
     parser = MultiPartParser(
         request.headers,
         cast(Any, _limited(request, limit)),
-        max_files=_PARTS,
+        max_files=_FILES if wire.repeated else _PARTS,
         max_fields=_PARTS,
         max_part_size=settings.max_body_bytes,
     )
@@ -107,7 +113,8 @@ async def _form(request: Request, part: str, settings: Settings) -> tuple[bytes,
         reason = e.message if isinstance(e, MultiPartException) else "malformed part header"
         raise Unprocessable("Malformed multipart form", reason) from e
     try:
-        return await _metadata(form, settings), await _file(form, part, settings)
+        read = _files if wire.repeated else _file
+        return await _metadata(form, settings), await read(form, wire.file or "", settings)
     finally:
         await form.close()
 
@@ -125,16 +132,30 @@ async def _metadata(form: FormData, settings: Settings) -> bytes:
 
 async def _file(form: FormData, part: str, settings: Settings) -> bytes | None:
     value = form.get(part)
-    if value is None:
-        return None
+    return None if value is None else await _content(value, part, settings.max_file_bytes)
+
+
+async def _files(form: FormData, part: str, settings: Settings) -> bytes | None:
+    """All parts of that name as one bundle; together they are held to the limit of one file."""
+    files: dict[str, bytes] = {}
+    left = settings.max_file_bytes
+    for value in form.getlist(part):
+        content = await _content(value, part, left)
+        left -= len(content)
+        name = (value.filename if isinstance(value, UploadFile) else "") or ""
+        if name in files:
+            raise Unprocessable("Unable to process file", f"two files are called {name!r}")
+        files[name] = content
+    return bundle.pack(files) if files else None
+
+
+async def _content(value: UploadFile | str, part: str, limit: int) -> bytes:
     if not isinstance(value, UploadFile):
         raise Unprocessable(
             "Unable to process file", f"the part `{part}` needs a filename in its header"
         )
-    if (value.size or 0) > settings.max_file_bytes:
-        raise TooLarge(
-            "File too large", f"at most {settings.max_file_bytes:,} bytes are accepted here"
-        )
+    if (value.size or 0) > limit:
+        raise TooLarge("File too large", f"at most {limit:,} bytes are accepted here")
     return await value.read()
 
 

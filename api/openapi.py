@@ -144,11 +144,12 @@ def request_body(kind: type[Resource]) -> Json:
         "application/json": {"schema": body_schema(kind), "example": example(kind)},
     }
     if part := kind.wire.file:
+        raw: Json = {"type": "string", "format": "binary"}
         form = {
             "type": "object",
             "properties": {
                 "metadata": body_schema(kind),
-                part: {"type": "string", "format": "binary"},
+                part: {"type": "array", "items": raw} if kind.wire.repeated else raw,
             },
             "required": ["metadata", *([part] if kind.wire.file_required else [])],
         }

@@ -279,7 +279,8 @@ class _Routes:
         return self._store.create(at, written.metadata, written.spec, file=written.file)
 
     def _replace(self, at: Address, written: Written, if_match: int | None) -> tuple[Stored, bool]:
-        if self._store.find(at) is None:
+        there = self._store.find(at)
+        if there is None or there.file is None:
             check_presence(written.file, written.spec)
         return self._store.replace(
             at, written.metadata, written.spec, file=written.file, if_match=if_match

@@ -198,12 +198,15 @@ def _update(
 ) -> Outcome:
     kind = document.place.collection
     is_secret = kind is not None and kind.wire.secret_file
-    if is_same_body(document, there.body) and (
-        not files or is_secret or _is_same_file(api, document, files)
-    ):
-        note = "its file cannot be read back and was not compared" if is_secret and files else ""
-        return Outcome(Verdict.UNCHANGED, note)
-    if kind is not None and kind.wire.put is None:
+    is_final = kind is not None and kind.wire.put is None
+    note = ""
+    if is_same_body(document, there.body):
+        if not files or (not is_secret and _is_same_file(api, document, files)):
+            return Outcome(Verdict.UNCHANGED)
+        if is_secret and is_final:
+            return Outcome(Verdict.UNCHANGED, "its file cannot be read back and was not compared")
+        note = "its files cannot be read back and are sent again" if is_secret else ""
+    if kind is not None and is_final:
         raise Failure(
             f"{kind.noun} exists with other content and cannot be replaced",
             f"delete it first: emco delete {document.path}",
@@ -212,7 +215,7 @@ def _update(
     if write:
         condition = {"If-Match": there.etag} if there.etag else {}
         api.write("PUT", document.path, document.body, files, query=STRICT, headers=condition)
-    return Outcome(Verdict.UPDATED)
+    return Outcome(Verdict.UPDATED, note)
 
 
 def is_same_body(document: Document, there: Json) -> bool:

@@ -59,6 +59,8 @@ class Wire:
 
     `put` holds the codes for (replaced, created), or None where EMCO has no PUT.
     `file` is the name of the multipart file part, or None for plain JSON bodies.
+    `repeated` means that there may be many such parts, each with its file's name; they are kept
+    as one bundle (`emco.domain.bundle`).
     `secret_file` marks a file that is encrypted for itself and never returned by GET.
     `bare` kinds have no `metadata`: the spec is the whole body (EMCO's cluster labels).
     """
@@ -66,6 +68,7 @@ class Wire:
     put: tuple[int, int] | None = (201, 201)
     file: str | None = None
     file_required: bool = True
+    repeated: bool = False
     secret_file: bool = False
     bare: bool = False
 
@@ -136,6 +139,11 @@ class Resource(Body):
         if metadata is None:
             raise TypeError(f"{self.kind} is identified by its metadata")
         return (metadata.name,)
+
+    @property
+    def needs_file(self) -> bool:
+        """Whether this resource cannot be without its file; a kind may know better than `Wire`."""
+        return self.wire.file is not None and self.wire.file_required
 
     def check(self, at: "Address", view: View) -> None:
         """Refuse what the fields alone cannot show, by raising an `EmcoError`. Runs inside the write."""

@@ -204,6 +204,9 @@ def test_a_deployment_is_deleted_after_it_was_terminated(live: Client, store: St
         "generic-placement-intents/placement/app-intents/web-placement",
         "generic-placement-intents/placement",
         "intents/group1",
+        "generic-k8s-intents/customisation/resources/settings/customizations/east",
+        "generic-k8s-intents/customisation/resources/settings",
+        "generic-k8s-intents/customisation",
     ):
         assert live.delete(f"{DEPLOYMENT}/{child}").status_code == 204
     assert live.delete(DEPLOYMENT).status_code == 204

@@ -18,6 +18,9 @@ PUT_CODES = {
     "GroupIntent": 200,
     "GenericPlacementIntent": 200,
     "AppPlacement": 200,
+    "GenericK8sIntent": 200,
+    "GenericResource": 200,
+    "Customization": 200,
 }
 NO_PUT = {"Cluster", "ClusterReference", "UserPermission", "ClusterQuota", "LogicalCloudKv"}
 
@@ -178,7 +181,7 @@ def test_a_dry_run_says_what_is_in_the_way_and_deletes_nothing(shop: Client) -> 
 def test_references_tell_both_directions_and_the_children(shop: Client) -> None:
     answer = shop.get(f"{APP}/apps/web/references").json()
     users = {u["path"].rsplit("/", 1)[-1] for u in answer["incoming"]}
-    assert users == {"web-profile", "prod", "web-placement"}
+    assert users == {"web-profile", "prod", "web-placement", "settings"}
     assert [c["kind"] for c in answer["children"]] == ["AppDependency"]
     outgoing = shop.get(f"{DEPLOYMENT}/references").json()["outgoing"]
     assert {"field": "spec.logicalCloud", "kind": "LogicalCloud"} in [

@@ -12,6 +12,7 @@ from tests.api.builders import CHART, KUBECONFIG, PROFILE, named
 
 APP = "/v2/projects/shop/composite-apps/boutique/v1"
 DEPLOYMENT = f"{APP}/deployment-intent-groups/prod"
+GENERIC = f"{DEPLOYMENT}/generic-k8s-intents"
 CLOUD = "/v2/projects/shop/logical-clouds/edge-cloud"
 PROVIDER = "/v2/cluster-providers/edge"
 CLUSTER = f"{PROVIDER}/clusters/c1"
@@ -26,6 +27,7 @@ class Item:
     path: str
     body: dict[str, Any]
     file: bytes | None = None
+    files: tuple[tuple[str, bytes], ...] = ()
 
     @property
     def names(self) -> dict[str, str]:
@@ -42,10 +44,13 @@ class Item:
         return self.send(client, "PUT", self.path, {**self.body, **changes})
 
     def send(self, client: Client, method: str, path: str, body: Any) -> Response:
-        """JSON, or a form when there is a file."""
+        """JSON, or a form when there is a file or there are several."""
+        form = {"metadata": json.dumps(body)}
+        if self.files:
+            parts = [("files", file) for file in self.files]
+            return client.request(method, path, data=form, files=parts)
         if self.file is None:
             return client.request(method, path, json=body)
-        form = {"metadata": json.dumps(body)}
         return client.request(method, path, data=form, files={"file": ("filename", self.file)})
 
 
@@ -138,6 +143,38 @@ WORLD = (
         f"{DEPLOYMENT}/intents",
         "group1",
         intent={"genericPlacementIntent": "placement", "gac": "customisation"},
+    ),
+    item("GenericK8sIntent", GENERIC, "customisation"),
+    item(
+        "GenericResource",
+        f"{GENERIC}/customisation/resources",
+        "settings",
+        b"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: settings}\n",
+        app="web",
+        newObject="true",
+        resourceGVK={"apiVersion": "v1", "kind": "ConfigMap", "name": "settings"},
+    ),
+    Item(
+        "Customization",
+        f"{GENERIC}/customisation/resources/settings/customizations",
+        f"{GENERIC}/customisation/resources/settings/customizations/east",
+        named(
+            "east",
+            clusterSpecific="true",
+            clusterInfo={
+                "scope": "name",
+                "clusterProvider": "edge",
+                "cluster": "c1",
+                "clusterLabel": "",
+                "mode": "allow",
+            },
+            patchType="json",
+            patchJson=[{"op": "add", "path": "/data/zone", "value": "east"}],
+            configMapOptions={
+                "dataKeyOptions": [{"fileName": "a.json", "keyName": "a", "mergePatch": "false"}]
+            },
+        ),
+        files=(("a.json", b"{}"), ("b.txt", b"b")),
     ),
 )
 

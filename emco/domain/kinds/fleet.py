@@ -32,6 +32,11 @@ class Cluster(
 
     git_ops: GitOps | None = None
 
+    @property
+    def needs_file(self) -> bool:
+        """A GitOps cluster is reached through its repository."""
+        return self.git_ops is None
+
 
 class ClusterLabel(
     Resource,

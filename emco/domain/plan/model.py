@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from emco.domain.kinds.delivery import PlacementRule
+from emco.domain.kinds.generic import Customization, GenericResource
 from emco.domain.status import ObjectKey
 
 Manifest = dict[str, Any]
@@ -43,6 +44,24 @@ class ClusterInput(_Value):
         return f"{self.provider}+{self.cluster}"
 
 
+class Customisation(_Value):
+    """One change of a generic resource; `files` is the digest of its bundle, if it has one."""
+
+    name: str
+    spec: Customization
+    files: str = ""
+
+
+class GenericInput(_Value):
+    """One generic resource with its changes in name order; `file` is the digest of its YAML."""
+
+    intent: str
+    name: str
+    spec: GenericResource
+    file: str = ""
+    customisations: tuple[Customisation, ...] = ()
+
+
 class Snapshot(_Value):
     """Everything a plan depends on, read from the store in one consistent picture."""
 
@@ -56,6 +75,7 @@ class Snapshot(_Value):
     apps: tuple[AppInput, ...] = ()
     clusters: tuple[ClusterInput, ...] = ()
     rules: dict[str, tuple[PlacementRule, ...]] = Field(default_factory=dict)
+    generic: tuple[GenericInput, ...] = ()
 
     @property
     def owner(self) -> str:

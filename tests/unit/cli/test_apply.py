@@ -5,6 +5,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from emco.domain.bundle import unpack
+from emco.domain.resource import Address
 from tests.unit.cli.conftest import BOUTIQUE, KUBECONFIG, ROOT, Emco, Served
 
 PROJECT = "resourceContext: {anchor: projects}\nmetadata: {name: p}\n"
@@ -177,3 +179,62 @@ def test_nothing_to_apply_is_wrong_usage(emco: Emco) -> None:
     result = emco("apply")
     assert result.exit_code == 2
     assert "emco apply -f FILE" in result.stderr
+
+
+GENERIC = """\
+resourceContext: {anchor: cluster-providers}
+metadata: {name: edge}
+---
+resourceContext: {anchor: projects/p/composite-apps/ca/v1/composite-profiles}
+metadata: {name: plain}
+---
+resourceContext: {anchor: projects/p/composite-apps/ca/v1/deployment-intent-groups}
+metadata: {name: d}
+spec: {compositeProfile: plain, version: r, logicalCloud: c, overrideValues: []}
+---
+resourceContext: {anchor: projects/p/composite-apps/ca/v1/deployment-intent-groups/d/generic-k8s-intents}
+metadata: {name: i}
+---
+resourceContext:
+  anchor: projects/p/composite-apps/ca/v1/deployment-intent-groups/d/generic-k8s-intents/i/resources
+metadata: {name: policy}
+spec:
+  app: web
+  newObject: "true"
+  resourceGVK: {apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, name: deny}
+file: policy.yaml
+---
+resourceContext:
+  anchor: projects/p/composite-apps/ca/v1/deployment-intent-groups/d/generic-k8s-intents/i/resources/policy/customizations
+metadata: {name: everywhere}
+spec: {clusterSpecific: "false", patchType: merge}
+files: [one.yaml, more/two.yaml]
+"""
+
+
+def test_several_files_are_sent_and_sent_again(
+    served: Served, emco: Emco, written: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "policy.yaml").write_text(
+        "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: deny}\n"
+    )
+    (tmp_path / "more").mkdir()
+    (tmp_path / "one.yaml").write_text("spec: {podSelector: {}}\n")
+    (tmp_path / "more" / "two.yaml").write_text("metadata: {labels: {a: b}}\n")
+    written.write_text(f"{PROJECT}---\n{CLOUD}---\n{APP}---\n{GENERIC}")
+    first = emco("apply", "-f", written)
+    assert first.stdout.splitlines()[-1] == "10 created", first.stderr
+    customization = Address(
+        "Customization",
+        "projects/p/composite-apps/ca/v1/deployment-intent-groups/d/generic-k8s-intents/i"
+        "/resources/policy/customizations/everywhere",
+    )
+    assert unpack(served.store.file(customization) or b"") == {
+        "one.yaml": b"spec: {podSelector: {}}\n",
+        "two.yaml": b"metadata: {labels: {a: b}}\n",
+    }
+    (tmp_path / "one.yaml").write_text("spec: {}\n")
+    again = emco("apply", "-f", written)
+    assert again.stdout.splitlines()[-1] == "2 updated, 8 unchanged"
+    assert "cannot be read back and are sent again" in again.stdout
+    assert unpack(served.store.file(customization) or b"")["one.yaml"] == b"spec: {}\n"
