@@ -18,6 +18,7 @@ import structlog
 from activities.archives import apply_profile, unpack_chart
 from activities.clusters import Clusters
 from activities.failures import translated
+from activities.generic import generic_files
 from activities.heartbeat import heartbeating
 from activities.helm import Renderer
 from emco.domain.contracts import (
@@ -36,12 +37,14 @@ from emco.domain.lifecycle import BRING_UP, Verb
 from emco.domain.names import deployment_address
 from emco.domain.plan import diff, manifests, report
 from emco.domain.plan.compile import Rendering, compile_plan, inputs_digest, renderings
+from emco.domain.plan.customise import Lookup, customised
 from emco.domain.plan.model import AppInput, Capabilities, Plan, Rendered, Snapshot, digest_of
 from emco.domain.plan.placement import place
 from emco.domain.plan.steps import outline, outline_of_removal
 from emco.domain.plan.values import effective
 from emco.domain.resource import Address
 from emco.domain.status import NAMESPACE_CLAIM, Footprint, ObjectStatus, UnitRow
+from emco.store.generic import generic_lookup
 from emco.store.snapshot import cluster_address, read_snapshot, used_by
 from emco.store.store import Store
 
@@ -297,18 +300,54 @@ class StoredPlanning(Planning):
     # -- making a plan --------------------------------------------------------------------------
 
     async def _make(self, deployment: Address) -> Plan:
-        snapshot = await asyncio.to_thread(self._snapshot, deployment)
+        snapshot, lookup = await asyncio.to_thread(self._snapshot, deployment)
         placed = place(snapshot)
         chosen = sorted({cluster for clusters in placed.values() for cluster in clusters})
         capabilities = dict(
             zip(chosen, await asyncio.gather(*map(self._capabilities, chosen)), strict=True)
         )
         rendered = await self._render_all(snapshot, renderings(snapshot, placed, capabilities))
-        return compile_plan(snapshot, placed, capabilities, rendered)
+        units = {
+            (app.name, cluster): rendered[Rendering(app, capabilities[cluster]).key]
+            for app in snapshot.apps
+            for cluster in placed[app.name]
+        }
+        if snapshot.generic:
+            units = await asyncio.to_thread(self._customise, snapshot, units, lookup)
+        return compile_plan(snapshot, placed, units)
 
-    def _snapshot(self, deployment: Address) -> Snapshot:
+    def _snapshot(self, deployment: Address) -> tuple[Snapshot, Lookup]:
         with self._store.snapshot() as view:
-            return read_snapshot(view, deployment)
+            snapshot = read_snapshot(view, deployment)
+            return snapshot, generic_lookup(view, snapshot.generic)
+
+    def _customise(
+        self,
+        snapshot: Snapshot,
+        units: Mapping[tuple[str, str], tuple[str, Rendered]],
+        lookup: Lookup,
+    ) -> dict[tuple[str, str], tuple[str, Rendered]]:
+        """The units as the generic intents want them, each on its own cluster."""
+        files = generic_files(self._store, snapshot.generic)
+        clusters = {cluster.name: cluster for cluster in snapshot.clusters}
+        changed = dict(units)
+        for (app, cluster), (_, rendered) in units.items():
+            wanted = customised(
+                rendered,
+                app,
+                clusters[cluster],
+                inputs=snapshot.generic,
+                files=files,
+                lookup=lookup,
+            )
+            if wanted is not rendered:
+                changed[app, cluster] = self._keep(wanted, snapshot, app)
+        return changed
+
+    def _keep(self, rendered: Rendered, snapshot: Snapshot, app: str) -> tuple[str, Rendered]:
+        """Mark the objects as ours and store them; their digest names them from then on."""
+        marked = manifests.mark(rendered, deployment=snapshot.owner, app=app)
+        return self._store.put_blob(marked.model_dump_json().encode()), marked
 
     async def _capabilities(self, cluster: str) -> Capabilities:
         """What the cluster says of itself; what it said last when it is away; helm's defaults before that."""
@@ -348,11 +387,7 @@ class StoredPlanning(Planning):
                 namespace=snapshot.namespace,
                 capabilities=rendering.capabilities,
             )
-        rendered = manifests.mark(
-            manifests.sort(documents), deployment=snapshot.owner, app=app.name
-        )
-        content = rendered.model_dump_json().encode()
-        return await asyncio.to_thread(self._store.put_blob, content), rendered
+        return await asyncio.to_thread(self._keep, manifests.sort(documents), snapshot, app.name)
 
     def _unpack(self, app: AppInput, folder: Path) -> tuple[Path, dict[str, object]]:
         chart = unpack_chart(self._store.blob(app.chart), app.name, folder / "chart")

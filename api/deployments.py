@@ -1,7 +1,8 @@
 """Verbs and questions of deployments: what the record can answer is answered here, the rest is asked."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Final
 
 from fastapi import Request, Response
 from starlette.concurrency import run_in_threadpool
@@ -17,12 +18,13 @@ from emco.domain.kinds.delivery import (
     GenericPlacementIntent,
     GroupIntent,
 )
+from emco.domain.kinds.generic import GENERIC_KEY, GenericK8sIntent
 from emco.domain.kinds.tenancy import LogicalCloud, Project
 from emco.domain.lifecycle import OnBusy, Verb, accept, after
 from emco.domain.plan import diff
 from emco.domain.plan.manifests import key_of, without_secrets
 from emco.domain.plan.model import Manifest, Plan, Rendered
-from emco.domain.resource import Address
+from emco.domain.resource import Address, Resource
 from emco.domain.status import ObjectKey, UnitRow
 from emco.store.model import Stored
 from emco.store.store import Store
@@ -99,20 +101,21 @@ class Deployments:
     def _missing_intents(self, at: Address) -> list[str]:
         """Intents that group intents name and that are not there.
 
-        Only placement intents are known kinds so far; what other controllers own is for them to say.
+        Only the intents of kinds that are known here; what other controllers own is for them to say.
         """
         return [
-            f"{group.address}: spec.intent.{PLACEMENT_KEY} names {named}, which does not exist"
-            for group, named in self._placements(at)
-            if self._store.find(_placement(at, named)) is None
+            f"{group.address}: spec.intent.{key} names {named}, which does not exist"
+            for key, kind in _INTENTS.items()
+            for group, named in self._named(at, key)
+            if self._store.find(Address.of(kind, [*at.names(Deployment), named])) is None
         ]
 
-    def _placements(self, at: Address) -> list[tuple[Stored, str]]:
+    def _named(self, at: Address, key: str) -> list[tuple[Stored, str]]:
         groups = self._store.list(GroupIntent, at).items
         return [
-            (group, group.spec.intent[PLACEMENT_KEY])
+            (group, group.spec.intent[key])
             for group in groups
-            if isinstance(group.spec, GroupIntent) and PLACEMENT_KEY in group.spec.intent
+            if isinstance(group.spec, GroupIntent) and key in group.spec.intent
         ]
 
     def _refusal(self, at: Address, verb: Verb, asked: Asked) -> IllegalTransition | None:
@@ -148,7 +151,7 @@ class Deployments:
         if self._store.find(cloud) is None:
             raise clouds.cloud_missing(str(cloud))
         clouds.may_receive_deployments(self._store.lifecycle(cloud), cloud.name)
-        if not self._placements(at):
+        if not self._named(at, PLACEMENT_KEY):
             raise clouds.placement_missing(at.name)
 
     def _revisions(self, at: Address) -> list[report.Json]:
@@ -257,5 +260,8 @@ def cloud_of(deployment: Stored) -> Address:
     return Address.of(LogicalCloud, [project.name, deployment.spec.logical_cloud])
 
 
-def _placement(at: Address, name: str) -> Address:
-    return Address.of(GenericPlacementIntent, [*at.names(Deployment), name])
+_INTENTS: Final[Mapping[str, type[Resource]]] = {
+    PLACEMENT_KEY: GenericPlacementIntent,
+    GENERIC_KEY: GenericK8sIntent,
+}
+"""The keys of group intents whose intents are kinds of ours."""

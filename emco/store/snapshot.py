@@ -17,6 +17,7 @@ from emco.domain.kinds.tenancy import ClusterReference, LogicalCloud, Project, c
 from emco.domain.names import short_name
 from emco.domain.plan.model import AppInput, ClusterInput, Snapshot
 from emco.domain.resource import Address
+from emco.store.generic import generic_inputs
 from emco.store.reader import Reader
 
 
@@ -73,6 +74,7 @@ def read_snapshot(view: Reader, deployment: Address) -> Snapshot:
             [intent for _, intent in view.specs(GroupIntent, deployment)],
             view.specs(AppPlacement, deployment),
         ),
+        generic=generic_inputs(view, deployment),
     )
 
 

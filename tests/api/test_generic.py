@@ -6,12 +6,13 @@ from typing import Any
 import pytest
 from httpx import Client, Response
 
-from activities.generic import generic_files, generic_inputs, generic_lookup
+from activities.generic import generic_files
 from emco.domain import bundle
 from emco.domain.errors import Invalid
 from emco.domain.plan.customise import customised
 from emco.domain.plan.model import ClusterInput, Rendered
 from emco.domain.resource import Address
+from emco.store.generic import generic_inputs, generic_lookup
 from emco.store.store import Store
 from tests.api.builders import named
 from tests.api.world import DEPLOYMENT, GENERIC

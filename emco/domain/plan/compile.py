@@ -59,14 +59,13 @@ def inputs_digest(snapshot: Snapshot) -> str:
 def compile_plan(
     snapshot: Snapshot,
     placed: Placed,
-    capabilities: Mapping[str, Capabilities],
-    rendered: Mapping[str, tuple[str, Rendered]],
+    rendered: Mapping[tuple[str, str], tuple[str, Rendered]],
 ) -> Plan:
-    """The plan. `rendered` maps a rendering's key to its manifest's digest and marked objects."""
+    """The plan. `rendered` maps (app, cluster) to the manifest's digest and its marked objects."""
     units = []
     for app in snapshot.apps:
         for cluster, reason in placed[app.name].items():
-            digest, objects = rendered[Rendering(app, capabilities[cluster]).key]
+            digest, objects = rendered[app.name, cluster]
             keys = tuple(key_of(item) for item in objects.resources)
             units.append(
                 UnitPlan(
