@@ -271,6 +271,11 @@ def _match(old: Stored | None, if_match: int | None, address: Address) -> None:
 
 
 def _refuse_while_used(connection: Connection, address: Address) -> None:
+    if leases := _leases(connection, address):
+        raise InUse(
+            "Cannot delete while an operation uses it",
+            f"{address} is used by {_some(leases)}; wait until that has ended, or stop it",
+        )
     if children := _children(connection, address):
         raise InUse(
             "Cannot delete parent without deleting child references first",
@@ -285,11 +290,6 @@ def _refuse_while_used(connection: Connection, address: Address) -> None:
         raise InUse(
             "Cannot delete without deleting or updating referencing resources first",
             f"{_some(u.path for u in users)} may still have objects on {address}; terminate first",
-        )
-    if leases := _leases(connection, address):
-        raise InUse(
-            "Cannot delete while an operation uses it",
-            f"{address} is used by {_some(leases)}; wait until that has ended, or stop it",
         )
 
 

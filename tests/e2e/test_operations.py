@@ -1,9 +1,13 @@
 """The life of a deployment after its first instantiate, on real clusters."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+import yaml
 
+from emco.sandbox.clusters import ClusterInfo
+from tests.e2e.proxy import Proxy
 from tests.e2e.system import Kube, Shop, chart, config_map, deployment
 
 Kubes = dict[str, Kube]
@@ -182,6 +186,40 @@ def test_preflight_finds_unknown_fields_and_quotas(shop: Shop, kubes: Kubes) -> 
     assert "the quota small allows pods 1" in message
     assert "dta" in message
     assert maps(kubes["c1"], shop) == {}
+
+
+def test_preflight_names_the_rights_that_are_missing(
+    new_shop: Callable[[], Shop], clusters: list[ClusterInfo], kubes: Kubes
+) -> None:
+    shop, kube = new_shop(), kubes["c1"]
+    kube.post("/api/v1/namespaces", {"metadata": {"name": shop.namespace}})
+    account = {"metadata": {"name": "weak"}}
+    kube.post(f"/api/v1/namespaces/{shop.namespace}/serviceaccounts", account)
+    rule = {
+        "apiGroups": [""],
+        "resources": ["configmaps", "namespaces"],
+        "verbs": ["get", "list", "watch"],
+    }
+    rbac = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{shop.namespace}"
+    kube.post(f"{rbac}/roles", {"metadata": {"name": "weak"}, "rules": [rule]})
+    binding = {
+        "metadata": {"name": "weak"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "weak"},
+        "subjects": [{"kind": "ServiceAccount", "name": "weak", "namespace": shop.namespace}],
+    }
+    kube.post(f"{rbac}/rolebindings", binding)
+    token = kube.post(
+        f"/api/v1/namespaces/{shop.namespace}/serviceaccounts/weak/token", {"spec": {}}
+    )["status"]["token"]
+    kubeconfig = yaml.safe_load(clusters[0].kubeconfig.read_text())
+    kubeconfig["users"][0]["user"] = {"token": token}
+    shop.cloud({"c1": yaml.safe_dump(kubeconfig)})
+    shop.deployment({"web": chart("web", config_map("a"))}, {"web": ["c1"]})
+    assert shop.instantiate() == "InstantiateFailed"
+    message = shop.explain()["message"]
+    assert "may not create, patch, delete configmaps in the namespace" in message
+    assert maps(kube, shop) == {}
+    assert shop.terminate() == "Terminated"
 
 
 # -- plan and revisions -----------------------------------------------------------------------------
@@ -443,10 +481,13 @@ def test_what_a_running_operation_uses_cannot_be_deleted(shop: Shop) -> None:
     answer = shop.client.delete(f"{shop.app_url}/apps/web")
     assert answer.status_code == 409
     assert "instantiate" in answer.json()["detail"]
-    cluster = shop.client.delete(
-        f"/projects/{shop.name}/logical-clouds/cloud/cluster-references/c1"
-    )
-    assert cluster.status_code in (204, 409)
+    for used in (
+        f"/cluster-providers/{shop.name}/clusters/c1",
+        f"/projects/{shop.name}/logical-clouds/cloud",
+    ):
+        answer = shop.client.delete(used)
+        assert answer.status_code == 409
+        assert f"the instantiate {shop.explain()['operation']}" in answer.json()["detail"]
     shop.verb("terminate")
     assert shop.settle() == "Terminated"
     assert shop.client.delete(f"{shop.app_url}/apps/web").status_code == 204
@@ -489,3 +530,57 @@ def test_terminate_and_instantiate_answer_409_in_emcos_words_for_illegal_verbs(s
         answer = shop.client.post(f"{shop.url}/{verb}")
         assert answer.status_code == 409, verb
         assert answer.json()["title"].startswith("DeploymentIntentGroup")
+
+
+def test_terminate_lists_what_a_cluster_that_is_away_keeps_and_clears_it_later(
+    new_shop: Callable[[], Shop], clusters: list[ClusterInfo], kubes: Kubes
+) -> None:
+    shop = new_shop()
+    with Proxy(clusters[0].server) as proxy:
+        here = clusters[0].kubeconfig.read_text().replace(clusters[0].server, proxy.url)
+        shop.cloud({"c1": here, "c2": clusters[1].kubeconfig.read_text()})
+        shop.deployment({"web": chart("web", config_map("a"))}, {"web": ["c1", "c2"]})
+        assert shop.instantiate() == "Instantiated"
+        proxy.cut()
+        assert shop.terminate() == "Terminated"
+        (left,) = shop.explain()["remnants"]
+        assert (left["cluster"], left["app"]) == (f"{shop.name}+c1", "web")
+        assert left["objects"] == ["ConfigMap a"]
+        assert kubes["c2"].get(f"/api/v1/namespaces/{shop.namespace}") is None
+        assert shop.client.delete(f"/cluster-providers/{shop.name}/clusters/c1").status_code == 409
+        proxy.mend()
+        shop.until(lambda: shop.explain()["remnants"] == [])
+        assert kubes["c1"].get(f"/api/v1/namespaces/{shop.namespace}") is None
+
+
+def test_explain_says_which_pod_keeps_a_unit_from_being_ready(shop: Shop) -> None:
+    broken = deployment("w", annotations={"sandbox.emco.io/waiting": "ImagePullBackOff"})
+    shop.deployment({"web": chart("web", broken)}, {"web": ["c1"]})
+    shop.verb("instantiate")
+    shop.until(lambda: "ImagePullBackOff" in str(shop.explain()["units"]))
+    (unit,) = shop.explain()["units"]
+    (waiting,) = unit["waitingFor"]
+    assert "Pod w-" in waiting
+    assert unit["next"]
+    shop.verb("stop")
+    shop.until(lambda: shop.explain()["progress"] == "InstantiateStopped")
+    assert "resumed" in shop.explain()["units"][0]["next"]
+
+
+def test_a_cluster_that_is_away_shows_its_last_error_and_the_next_try(
+    new_shop: Callable[[], Shop], clusters: list[ClusterInfo]
+) -> None:
+    shop = new_shop()
+    with Proxy(clusters[0].server) as proxy:
+        here = clusters[0].kubeconfig.read_text().replace(clusters[0].server, proxy.url)
+        shop.cloud({"c1": here, "c2": clusters[1].kubeconfig.read_text()})
+        shop.deployment({"web": chart("web", config_map("a"))}, {"web": ["c1", "c2"]})
+        proxy.cut()
+        shop.verb("instantiate")
+        shop.until(lambda: any(u["nextTry"] for u in shop.explain()["units"]))
+        unit = next(u for u in shop.explain()["units"] if u["nextTry"])
+        assert unit["cluster"] == f"{shop.name}+c1"
+        assert "does not answer" in unit["message"]
+        proxy.mend()
+        assert shop.settle() == "Instantiated"
+        assert shop.terminate() == "Terminated"

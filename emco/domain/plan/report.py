@@ -7,7 +7,7 @@ from pydantic.alias_generators import to_camel
 
 from emco.domain.history import Changes
 from emco.domain.plan import diff
-from emco.domain.plan.manifests import HOOK_ANNOTATION, HOOK_WEIGHT_ANNOTATION
+from emco.domain.plan.manifests import HOOK_ANNOTATION, HOOK_WEIGHT_ANNOTATION, in_order
 from emco.domain.plan.model import Manifest, Plan, Snapshot
 from emco.domain.plan.placement import place
 
@@ -90,7 +90,7 @@ def plan_report(
                 action=_action(changes, is_planned=unit is not None),
                 reason=unit.reason if unit else "not placed here any more",
                 objects=tuple(_object(change) for change in changes),
-                hooks=tuple(_hook(h) for h in hooks[unit.manifest]) if unit else (),
+                hooks=_hooks(hooks[unit.manifest]) if unit else (),
             )
         )
     return PlanReport(
@@ -150,6 +150,21 @@ def _object(change: diff.ObjectChange) -> ShownObject:
         action=change.kind,
         fields=change.fields,
     )
+
+
+def _hooks(items: Sequence[Manifest]) -> tuple[ShownHook, ...]:
+    """In Helm's order: by weight, then kind, then name."""
+    ranks = {item["kind"]: rank for rank, item in enumerate(in_order(items))}
+    shown = map(_hook, items)
+    return tuple(sorted(shown, key=lambda h: (_weight(h.weight), ranks[h.kind], h.name)))
+
+
+def _weight(text: str) -> int:
+    """Helm takes a weight that is no number for zero."""
+    try:
+        return int(text)
+    except ValueError:
+        return 0
 
 
 def _hook(item: Manifest) -> ShownHook:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from emco.domain.health import Verdict, assess
+from emco.domain.health import Verdict, assess, pod_trouble
 
 CURRENT, PROGRESS, FAILED = Verdict.CURRENT, Verdict.IN_PROGRESS, Verdict.FAILED
 
@@ -128,3 +128,36 @@ def test_whatever_is_being_deleted_is_terminating() -> None:
     item = live("v1", "Service")
     item["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
     assert assess(item).verdict is Verdict.TERMINATING
+
+
+@pytest.mark.parametrize(
+    ("status", "told"),
+    [
+        ({"containerStatuses": [{"state": {"waiting": {"reason": "ContainerCreating"}}}]}, ""),
+        ({"containerStatuses": [{"state": {"running": {}}}]}, ""),
+        (
+            {"containerStatuses": [{"state": {"waiting": {"reason": "ImagePullBackOff"}}}]},
+            "Pod p: ImagePullBackOff",
+        ),
+        (
+            {"initContainerStatuses": [{"state": {"terminated": {"exitCode": 3}}}]},
+            "Pod p: Error",
+        ),
+        (
+            {
+                "conditions": [
+                    {
+                        "type": "PodScheduled",
+                        "status": "False",
+                        "reason": "Unschedulable",
+                        "message": "0/2 nodes are available",
+                    }
+                ]
+            },
+            "Pod p: Unschedulable: 0/2 nodes are available",
+        ),
+        ({}, ""),
+    ],
+)
+def test_what_keeps_a_pod_from_coming_up(status: dict[str, Any], told: str) -> None:
+    assert pod_trouble({"metadata": {"name": "p"}, "status": status}) == told

@@ -6,15 +6,18 @@ import pytest
 
 from emco.domain.errors import IllegalTransition
 from emco.domain.lifecycle import (
+    TRANSITIONS,
     Action,
     Lifecycle,
     Outcome,
     Progress,
+    Refusal,
     State,
     Verb,
     accept,
     after,
     ended,
+    migrate,
 )
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -129,3 +132,108 @@ def test_adopting_adds_no_second_action_and_keeps_the_status_context_id() -> Non
     adopted = accept(begun, Verb.INSTANTIATE, "d", operation="op2", now=NOW, adopt=True)
     assert adopted.actions == begun.actions
     assert (adopted.operation, adopted.status_context_id) == ("op2", "op")
+
+
+def up() -> Lifecycle:
+    """Instantiated, and all of it in effect."""
+    return ended(
+        accept(life(State.APPROVED), Verb.INSTANTIATE, "d", operation="op1", now=NOW),
+        Outcome.DONE,
+        now=NOW,
+    )
+
+
+def test_an_update_is_two_actions_and_the_next_revision() -> None:
+    begun = accept(up(), Verb.UPDATE, "d", operation="op2", now=NOW)
+    assert [(a.state, a.instance, a.revision) for a in begun.actions[-2:]] == [
+        (State.UPDATED, "op1", 1),
+        (State.INSTANTIATED, "op2", 2),
+    ]
+    assert (begun.progress, begun.status_context_id) == (Progress.INSTANTIATING, "op1")
+
+
+def test_what_touched_nothing_leaves_the_record_as_it_was_but_for_the_reason() -> None:
+    begun = accept(up(), Verb.UPDATE, "d", operation="op2", now=NOW)
+    after_ = ended(begun, Outcome.UNTOUCHED, now=NOW, failure="no")
+    assert after_ == up().model_copy(update={"message": "no", "operation": "op2"})
+    again = accept(after_, Verb.UPDATE, "d", operation="op3", now=NOW)
+    assert again.revision == 2, "the number was given back"
+
+
+def test_numbers_go_on_after_terminate() -> None:
+    gone = ended(accept(up(), Verb.TERMINATE, "d", operation="op2", now=NOW), Outcome.DONE, now=NOW)
+    assert (gone.progress, gone.effective) == (Progress.TERMINATED, "")
+    begun = accept(gone, Verb.INSTANTIATE, "d", operation="op3", now=NOW)
+    assert (begun.revision, begun.status_context_id) == (2, "op3")
+
+
+def test_a_rolled_back_update_is_at_the_revision_before() -> None:
+    begun = accept(up(), Verb.UPDATE, "d", operation="op2", now=NOW)
+    back = ended(begun, Outcome.ROLLED_BACK, now=NOW, failure="it crashed")
+    assert (back.progress, back.revision, back.effective) == (Progress.INSTANTIATED, 1, "op1")
+    assert back.message == "it crashed"
+
+
+def test_a_rolled_back_instantiate_is_terminated() -> None:
+    begun = accept(life(State.APPROVED), Verb.INSTANTIATE, "d", operation="op", now=NOW)
+    back = ended(begun, Outcome.ROLLED_BACK, now=NOW, failure="it crashed")
+    assert (back.state, back.progress) == (State.TERMINATED, Progress.TERMINATED)
+
+
+def test_a_stopped_operation_is_resumed_with_its_goal() -> None:
+    begun = accept(up(), Verb.TERMINATE, "d", operation="op2", now=NOW)
+    stopping = accept(begun, Verb.STOP, "d", now=NOW)
+    assert (stopping.state, stopping.progress) == (State.TERMINATE_STOPPED, Progress.TERMINATING)
+    halted = ended(stopping, Outcome.STOPPED, now=NOW)
+    assert halted.progress is Progress.TERMINATE_STOPPED
+    resumed = accept(halted, Verb.RESUME, "d", operation="op3", now=NOW)
+    assert (resumed.verb, resumed.state) == (Verb.TERMINATE, State.TERMINATED)
+
+
+def test_what_was_over_before_the_stop_is_simply_over() -> None:
+    begun = accept(up(), Verb.UPDATE, "d", operation="op2", now=NOW)
+    stopping = accept(begun, Verb.STOP, "d", now=NOW)
+    done_ = ended(stopping, Outcome.DONE, now=NOW)
+    assert (done_.state, done_.progress) == (State.INSTANTIATED, Progress.INSTANTIATED)
+
+
+@pytest.mark.parametrize("verb", [Verb.UPDATE, Verb.ROLLBACK, Verb.MIGRATE, Verb.RESUME])
+def test_one_operation_at_a_time_unless_it_is_superseded(verb: Verb) -> None:
+    busy = accept(up(), Verb.UPDATE, "d", operation="op2", now=NOW)
+    with pytest.raises(IllegalTransition, match="under way"):
+        after(busy, verb, "d")
+    if verb is not Verb.RESUME:
+        assert after(busy, verb, "d", supersede=True)
+
+
+def test_a_migrate_hands_over_context_and_numbers() -> None:
+    left, taken = migrate(up(), life(State.APPROVED), ("d", "e"), operation="op2", now=NOW)
+    assert (left.state, left.progress, left.is_live) == (State.UPDATED, Progress.UPDATED, False)
+    assert (taken.status_context_id, taken.revision) == ("op1", 2)
+    assert (taken.effective, taken.effective_revision) == ("op1", 1)
+    with pytest.raises(IllegalTransition, match="is not approved :e"):
+        migrate(up(), life(State.CREATED), ("d", "e"), operation="op2", now=NOW)
+
+
+def test_a_heal_is_no_revision() -> None:
+    begun = accept(up(), Verb.HEAL, "d", operation="op2", now=NOW)
+    healed = ended(begun, Outcome.DONE, now=NOW)
+    assert (healed.revision, healed.effective, healed.actions) == (1, "op1", up().actions)
+
+
+@pytest.mark.parametrize("state", list(State))
+@pytest.mark.parametrize("verb", list(Verb))
+@pytest.mark.parametrize("progress", [None, *Progress])
+def test_whatever_is_asked_in_whatever_state_is_accepted_or_refused_with_reasons(
+    state: State, verb: Verb, progress: Progress | None
+) -> None:
+    refusal: IllegalTransition | None = None
+    try:
+        accept(life(state, progress), verb, "d", operation="op", now=NOW)
+    except IllegalTransition as refused:
+        refusal = refused
+    if refusal is not None:
+        assert refusal.title.startswith("DeploymentIntentGroup")
+        assert refusal.detail
+    elif (verb, progress) != (Verb.TERMINATE, Progress.TERMINATE_FAILED):
+        assert not isinstance(TRANSITIONS[state][verb], Refusal)
