@@ -1,5 +1,6 @@
 """The FastAPI application: every route, every error, and the door in front of them."""
 
+import structlog
 from fastapi import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -9,11 +10,14 @@ from api.lifecycles import lifecycle_routes
 from api.openapi import Emco
 from api.operations import Operations
 from api.routes import Told, resource_routes
+from emco.domain.errors import Unavailable
 from emco.domain.kinds import all as _every_kind  # noqa: F401  defines the built-in kinds
 from emco.domain.kinds.delivery import Deployment
 from emco.domain.resource import Address, Resource, all_kinds
 from emco.settings import Settings
 from emco.store.store import Store
+
+log = structlog.get_logger("emco.api")
 
 DESCRIPTION = """
 EMCO's `/v2` model on one port: projects, composite apps of Helm charts, clusters, logical clouds,
@@ -39,7 +43,10 @@ def create_app(store: Store, operations: Operations, settings: Settings) -> Emco
     app.include_router(lifecycle_routes(store, operations, settings))
 
     async def replaced(deployment: Address) -> None:
-        await operations.policies_changed(deployment)
+        try:
+            await operations.policies_changed(deployment)
+        except Unavailable as error:  # it is stored, and the next operation reads it
+            log.warning("policies.not_told", deployment=deployment.path, reason=str(error))
 
     told: dict[type[Resource], Told] = {Deployment: replaced}
     app.include_router(resource_routes(all_kinds(), store, settings, replaced=told))

@@ -145,6 +145,7 @@ async def worker(
             interceptors=interceptors,
             # The default is a hash of every module in the process, which takes seconds.
             build_id="emco",
+            max_heartbeat_throttle_interval=timedelta(seconds=settings.cancel_within),
             # Waiting for readiness costs a slot and next to nothing else.
             max_concurrent_activities=10_000,
             max_cached_workflows=2000,

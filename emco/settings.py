@@ -39,6 +39,11 @@ class Settings(BaseSettings):
     temporal_ui_port: int = 8233
     temporal_namespace: str = "default"
     task_queue: str = "emco"
+    cancel_within: float = Field(
+        8.0,
+        gt=0,
+        description="Seconds until a running step notices that it was stopped; less costs",
+    )
 
     max_body_bytes: int = Field(4 * MIB, description="Largest JSON body")
     max_file_bytes: int = Field(64 * MIB, description="Largest uploaded file")

@@ -138,6 +138,7 @@ class Resources:
             reader = Reader(connection)
             old = reader.get(address)
             _match(old, if_match, address)
+            _refuse_while_leased(connection, address)
             _refuse_while_live(reader, address)
             _refuse_while_used(connection, address)
             if not dry_run:
@@ -270,12 +271,15 @@ def _match(old: Stored | None, if_match: int | None, address: Address) -> None:
         )
 
 
-def _refuse_while_used(connection: Connection, address: Address) -> None:
+def _refuse_while_leased(connection: Connection, address: Address) -> None:
     if leases := _leases(connection, address):
         raise InUse(
             "Cannot delete while an operation uses it",
             f"{address} is used by {_some(leases)}; wait until that has ended, or stop it",
         )
+
+
+def _refuse_while_used(connection: Connection, address: Address) -> None:
     if children := _children(connection, address):
         raise InUse(
             "Cannot delete parent without deleting child references first",

@@ -52,6 +52,7 @@ class System:
             "EMCO_TASK_QUEUE": self.queue,
             "EMCO_TOOLS": str(self.helm.parent),
             "EMCO_LOG_FORMAT": "json",
+            "EMCO_CANCEL_WITHIN": "1",
             "PYTHONPATH": str(ROOT),
         }
         for name in names or ("api", "worker"):

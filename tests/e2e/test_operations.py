@@ -550,7 +550,7 @@ def test_terminate_lists_what_a_cluster_that_is_away_keeps_and_clears_it_later(
         assert shop.client.delete(f"/cluster-providers/{shop.name}/clusters/c1").status_code == 409
         proxy.mend()
         shop.until(lambda: shop.explain()["remnants"] == [])
-        assert kubes["c1"].get(f"/api/v1/namespaces/{shop.namespace}") is None
+        shop.until(lambda: kubes["c1"].get(f"/api/v1/namespaces/{shop.namespace}") is None)
 
 
 def test_explain_says_which_pod_keeps_a_unit_from_being_ready(shop: Shop) -> None:

@@ -62,6 +62,7 @@ async def queue(client: Client, world: World) -> AsyncIterator[str]:
         workflows=WORKFLOWS,
         activities=activities(world),
         workflow_runner=SANDBOX,
+        max_heartbeat_throttle_interval=timedelta(milliseconds=100),
         graceful_shutdown_timeout=timedelta(seconds=1),
     ):
         yield name
