@@ -141,6 +141,31 @@ def test_no_secret_reaches_history_logs_or_answers(
     assert key.encode() not in database
 
 
+def test_update_and_rollback_from_the_temporal_cli(
+    shop: Shop, kubes: dict[str, Kube], temporal_server: str
+) -> None:
+    shop.deployment({"web": chart("web", config_map("m", v="1"))}, {"web": ["c1"]})
+    assert shop.instantiate() == "Instantiated"
+    shop.change("web", chart("web", config_map("m", v="2")))
+
+    def ask(verb: str, given: str) -> str:
+        return temporal(
+            temporal_server, "workflow", "update", "execute", "--workflow-id",
+            f"deployment/{shop.short}", "--name", verb, "--input", given, check=False,
+        )  # fmt: skip
+
+    def value() -> str:
+        path = f"/api/v1/namespaces/{shop.namespace}/configmaps/m"
+        return str(kubes["c1"].get(path)["data"]["v"])
+
+    ask("update", '{"who": "mia", "why": "from the CLI"}')
+    shop.until(lambda: value() == "2" and shop.explain()["progress"] == "Instantiated")
+    assert shop.get("operations")[0]["who"] == "mia"
+    assert "No matching ContextId found" in ask("rollback", '{"revision": 9}')
+    ask("rollback", '{"revision": 1}')
+    shop.until(lambda: value() == "1" and shop.explain()["progress"] == "Instantiated")
+
+
 @pytest.mark.parametrize(
     "archive",
     [
