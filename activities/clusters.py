@@ -33,6 +33,7 @@ from emco.domain.errors import (
     Unavailable,
 )
 from emco.domain.kubeconfig import parse_kubeconfig
+from emco.domain.plan import diff
 from emco.domain.plan.model import Capabilities, Manifest
 from emco.domain.plan.ownership import FIELD_MANAGER
 from emco.domain.status import ObjectKey
@@ -64,6 +65,20 @@ class FieldConflict(Conflict):
 
 class Immutable(Invalid):
     """Fields of the object cannot be changed once it is there."""
+
+    def __init__(self, fields: Sequence[str], where: str) -> None:
+        super().__init__(
+            f"The field {', '.join(fields)} cannot be changed {where}",
+            'set the annotation emco.io/recreate: "true" on the object to have it deleted and '
+            "created again, or keep the field as it is",
+        )
+        self.fields, self.where = tuple(fields), where
+
+    def named(self, item: Manifest, live: Manifest) -> "Immutable":
+        """The same, more exactly: of a StatefulSet the server only says that it is the spec."""
+        if self.fields != ("spec",):
+            return self
+        return Immutable(diff.asked_of(item, live, below="spec") or self.fields, self.where)
 
 
 class Gone(EmcoError):
@@ -457,11 +472,7 @@ class Cluster:
         if code in (408, 429) or code >= 500:
             return Unavailable(f"The cluster {self.name} is too busy or broken", text)
         if fixed := [c.get("field", "") for c in causes if _IMMUTABLE.search(c.get("message", ""))]:
-            return Immutable(
-                f"The field {', '.join(sorted(set(fixed)))} cannot be changed {where}",
-                'set the annotation emco.io/recreate: "true" on the object to have it deleted and '
-                "created again, or keep the field as it is",
-            )
+            return Immutable(sorted(set(fixed)), where)
         return Invalid(f"The API server refuses the object {where}", text)
 
 

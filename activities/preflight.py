@@ -144,9 +144,9 @@ class Preflight:
             if live is None:
                 raise
             await cluster.apply(key, yielding(item, live, ignored), dry_run=True, strict=True)
-        except Immutable:
+        except Immutable as error:
             if not manifests.may_recreate(item):
-                raise
+                raise error.named(item, live or {}) from None
 
     async def _try_elsewhere(self, cluster: Cluster, key: ObjectKey, item: Manifest) -> None:
         """Validate an object whose namespace does not exist yet; the name being taken is no matter."""

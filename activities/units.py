@@ -112,9 +112,11 @@ class ClusterUnits(Units):
             await cluster.apply(key, item, force=unit.force)
         except FieldConflict:
             await self._apply_yielding(cluster, key, item, unit)
-        except Immutable:
-            if live is None or not manifests.may_recreate(item):
+        except Immutable as error:
+            if live is None:
                 raise
+            if not manifests.may_recreate(item):
+                raise error.named(item, await cluster.get(key) or {}) from None
             await self._delete(cluster, key, live["metadata"]["uid"])
             await cluster.apply(key, item)
 

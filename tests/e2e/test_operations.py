@@ -95,22 +95,65 @@ def test_an_object_passes_from_one_app_to_another(shop: Shop, kubes: Kubes) -> N
     assert labels["emco.io/app"] == "db"
 
 
+def service(address: str) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "j"},
+        "spec": {"clusterIP": address, "selector": {"a": "b"}, "ports": [{"port": 80}]},
+    }
+
+
+def stateful_set(size: str) -> dict[str, Any]:
+    claim = {
+        "metadata": {"name": "data"},
+        "spec": {
+            "accessModes": ["ReadWriteOnce"],
+            "resources": {"requests": {"storage": size}},
+            "storageClassName": "none",
+        },
+    }
+    item = deployment("j", replicas=0)
+    spec = {**item["spec"], "serviceName": "j", "volumeClaimTemplates": [claim]}
+    return {**item, "kind": "StatefulSet", "spec": spec}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "field", "api", "plural"),
+    [
+        (job("j", "one"), job("j", "two"), "spec.template", "apis/batch/v1", "jobs"),
+        (service("10.96.77.1"), service("10.96.77.2"), "spec.clusterIP", "api/v1", "services"),
+        (
+            stateful_set("1Gi"),
+            stateful_set("2Gi"),
+            "spec.volumeClaimTemplates",
+            "apis/apps/v1",
+            "statefulsets",
+        ),
+    ],
+    ids=["Job", "Service", "StatefulSet"],
+)
 def test_an_immutable_field_is_refused_by_name_unless_it_may_be_recreated(
-    shop: Shop, kubes: Kubes
+    shop: Shop,
+    kubes: Kubes,
+    first: dict[str, Any],
+    second: dict[str, Any],
+    field: str,
+    api: str,
+    plural: str,
 ) -> None:
-    shop.deployment({"web": chart("web", job("j", "one"))}, {"web": ["c1"]})
-    assert shop.instantiate() == "Instantiated"
-    path = f"/apis/batch/v1/namespaces/{shop.namespace}/jobs/j"
+    shop.deployment({"web": chart("web", first)}, {"web": ["c1"]})
+    assert shop.instantiate() == "Instantiated", shop.explain()
+    path = f"/{api}/namespaces/{shop.namespace}/{plural}/j"
     uid = kubes["c1"].get(path)["metadata"]["uid"]
-    shop.change("web", chart("web", job("j", "two")))
+    shop.change("web", chart("web", second))
     assert shop.update() == "Instantiated"
     message = shop.explain()["message"]
-    for part in ("spec.template", "Job", "emco.io/recreate"):
+    for part in (field, first["kind"], "emco.io/recreate"):
         assert part in message
     assert kubes["c1"].get(path)["metadata"]["uid"] == uid
-    again = job("j", "two")
-    again["metadata"]["annotations"] = {"emco.io/recreate": "true"}
-    shop.change("web", chart("web", again))
+    metadata = {**second["metadata"], "annotations": {"emco.io/recreate": "true"}}
+    shop.change("web", chart("web", {**second, "metadata": metadata}))
     assert shop.update() == "Instantiated"
     assert shop.explain()["message"] == ""
     assert kubes["c1"].get(path)["metadata"]["uid"] != uid

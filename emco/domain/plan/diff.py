@@ -77,6 +77,12 @@ def fields(before: Manifest, after: Manifest) -> list[FieldChange]:
     ]
 
 
+def asked_of(item: Manifest, live: Manifest, *, below: str) -> list[str]:
+    """The members of one member in which `item` asks for something else than is there."""
+    wanted, there = item.get(below) or {}, live.get(below) or {}
+    return [f"{below}.{m}" for m in sorted(wanted) if not _is_covered(wanted[m], there.get(m))]
+
+
 def summary(changed: Mapping[str, Sequence[ObjectChange]]) -> Changes:
     """Counts over all units; `changed` maps `app@cluster` to the unit's objects."""
     kinds = [change.kind for changes in changed.values() for change in changes]
@@ -111,6 +117,15 @@ def _walk(before: Any, after: Any, path: str) -> Iterator[FieldChange]:
         before=None if before is _ABSENT else before,
         after=None if after is _ABSENT else after,
     )
+
+
+def _is_covered(wanted: Any, there: Any) -> bool:
+    """True when everything in `wanted` is in `there` as well; servers add defaults."""
+    if isinstance(wanted, dict) and isinstance(there, dict):
+        return all(_is_covered(value, there.get(name)) for name, value in wanted.items())
+    if isinstance(wanted, list) and isinstance(there, list) and len(wanted) == len(there):
+        return all(map(_is_covered, wanted, there))
+    return bool(wanted == there)
 
 
 def _entries(items: list[Any]) -> dict[str, Any] | None:
