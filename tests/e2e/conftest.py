@@ -56,11 +56,11 @@ def new_shop(system: System) -> Callable[[], Shop]:
 
 @pytest.fixture
 def shop(new_shop: Callable[[], Shop], kubeconfigs: dict[str, str]) -> Iterator[Shop]:
-    """A project with a cloud over both clusters. What a test leaves on them is terminated."""
+    """A project with a cloud over both clusters. What a test leaves on them is terminated in passing:
+    the next test has names of its own and need not wait."""
     made = new_shop()
     made.cloud(kubeconfigs)
     yield made
     answer = made.client.get(f"{made.url}/explain")
     if answer.is_success and answer.json()["progress"] not in (None, "Created", "Terminated"):
         made.client.post(f"{made.url}/terminate")
-        made.settle()

@@ -24,7 +24,7 @@ VERBS = tuple(
 ON_BUSY = (None, "refuse", "queue", "supersede")
 PAUSES = (0.0, 0.05, 0.3, 1.5)
 
-EXAMPLES = int(os.environ.get("EMCO_TEST_EXAMPLES", "8"))
+EXAMPLES = int(os.environ.get("EMCO_TEST_EXAMPLES", "6"))
 
 FITTING = {
     State.CREATED: {Progress.CREATED},
