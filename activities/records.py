@@ -217,7 +217,7 @@ class StoredRecords(Records):
 
         life = self._store.end_operation(deployment, request.operation, close, row)
         if request.outcome is Outcome.UNTOUCHED:
-            self._store.forget_waiting(deployment)
+            self._store.forget_untouched(deployment)
         return Ended(progress=life.progress or Progress.CREATED)
 
 

@@ -122,11 +122,20 @@ class Deployments:
 
         self._database.write(work)
 
-    def forget_waiting(self, deployment: Address) -> None:
-        """Nothing was touched: units that never came about go, the others are as they were."""
+    def forget_untouched(self, deployment: Address) -> None:
+        """Nothing was touched: units and a revision that never came about go, the rest is as it was."""
 
         def work(connection: Connection) -> None:
             owner = resource_id(connection, deployment)
+            document = connection.execute(
+                select(t.lifecycle.c.document).where(t.lifecycle.c.resource == owner)
+            ).scalar_one()
+            connection.execute(
+                delete(t.revision).where(
+                    t.revision.c.deployment == owner,
+                    t.revision.c.number > Lifecycle.model_validate(document).numbered,
+                )
+            )
             rows = connection.execute(select(t.unit).where(t.unit.c.deployment == owner))
             for row in rows.all():
                 unit = UnitRow.model_validate(row.document)

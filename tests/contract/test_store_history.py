@@ -162,7 +162,11 @@ def test_units_that_never_came_about_are_forgotten_and_others_calmed(shop: Store
 
     shop.put_unit(DEPLOYMENT, unit("new"))
     shop.put_unit(DEPLOYMENT, unit("old", manifest="m", applied="m", message="away"))
-    shop.forget_waiting(DEPLOYMENT)
+    shop.change_lifecycle(DEPLOYMENT, lambda life: life.model_copy(update={"numbered": 1}))
+    for number in (1, 2):
+        shop.record_revision(DEPLOYMENT, revision(shop, number), keep=5)
+    shop.forget_untouched(DEPLOYMENT)
+    assert [r.number for r in shop.revisions(DEPLOYMENT)] == [1]
     (left,) = shop.units(DEPLOYMENT)
     assert (left.app, left.phase, left.message) == ("old", Phase.READY, "")
 

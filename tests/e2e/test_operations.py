@@ -152,6 +152,7 @@ def test_an_immutable_field_is_refused_by_name_unless_it_may_be_recreated(
     for part in (field, first["kind"], "emco.io/recreate"):
         assert part in message
     assert kubes["c1"].get(path)["metadata"]["uid"] == uid
+    assert [r["number"] for r in shop.get("revisions")] == [1], "what was refused is no revision"
     metadata = {**second["metadata"], "annotations": {"emco.io/recreate": "true"}}
     shop.change("web", chart("web", {**second, "metadata": metadata}))
     assert shop.update() == "Instantiated"
