@@ -36,6 +36,18 @@ _ERRORS: Final[Mapping[int, type[EmcoError]]] = {
 }
 
 
+ENDING_PAUSES: Final = (0.1, 0.3, 1.0)
+"""Seconds between asking again while a workflow is ending."""
+
+_NOT_NOW: Final = frozenset(
+    {RPCStatusCode.FAILED_PRECONDITION, RPCStatusCode.ABORTED, RPCStatusCode.UNAVAILABLE}
+)
+
+
+class _Ending(Exception):
+    """The workflow could not take the update just now."""
+
+
 class TemporalOperations(Operations):
     """Update-with-start: one call works whether or not the deployment's workflow is open."""
 
@@ -44,9 +56,23 @@ class TemporalOperations(Operations):
         self._settings = settings
 
     async def ask(self, verb: Verb, deployment: Address, asked: Asked) -> Accepted:
-        """Also starts a workflow when none is open, so that what one left behind can be dealt with."""
-        short = names.short_name(deployment)
+        """Also starts a workflow when none is open, so that what one left behind can be dealt with.
+
+        A workflow that ends at the very moment when it is asked answers nothing; the same
+        operation is asked again then, which is harmless, and meets the next workflow.
+        """
         operation = uuid.uuid4().hex
+        for pause in (*ENDING_PAUSES, None):
+            try:
+                return await self._ask(verb, deployment, operation, asked)
+            except _Ending as ending:
+                if pause is None:
+                    raise self._unavailable(str(ending)) from ending
+                await asyncio.sleep(pause)
+        raise AssertionError("unreachable")
+
+    async def _ask(self, verb: Verb, deployment: Address, operation: str, asked: Asked) -> Accepted:
+        short = names.short_name(deployment)
         start: WithStartWorkflowOperation[object, object] = WithStartWorkflowOperation(
             names.DEPLOYMENT_WORKFLOW,
             {"deployment": short, "instantiate": False},
@@ -72,6 +98,8 @@ class TemporalOperations(Operations):
                 f"within {ANSWER_WITHIN.seconds} seconds; is one running?"
             ) from e
         except (RPCError, WorkflowAlreadyStartedError, RuntimeError) as e:
+            if isinstance(e, RPCError) and e.status in _NOT_NOW:
+                raise _Ending(_reason(e)) from e
             # RuntimeError is what the SDK raises when a client's first connection fails.
             raise self._unavailable(_reason(e)) from e
         return Accepted(begun.operation, begun.revision, begun.queued)
