@@ -20,7 +20,7 @@ from activities.together import together
 from activities.watches import Watches
 from emco.domain.contracts import ClusterRef, Drift, UnitResult
 from emco.domain.errors import EmcoError, Unavailable
-from emco.domain.kinds.delivery import Deployment, Policies
+from emco.domain.kinds.delivery import Policies
 from emco.domain.names import deployment_address
 from emco.domain.plan import diff, manifests
 from emco.domain.plan.model import Manifest, Plan
@@ -58,8 +58,7 @@ class ClusterDrift(Drift):
 
     def _prepare(self, part: ClusterRef) -> "_Look":
         deployment = deployment_address(part.deployment)
-        spec = self._store.get(deployment).spec
-        policies = (spec.policies if isinstance(spec, Deployment) else None) or Policies()
+        policies = self._store.policies(deployment)
         life = self._store.lifecycle(deployment)
         digest = self._store.plan_of(deployment, life.effective) if life.effective else None
         plan = self._planning.load(digest) if digest else None

@@ -32,7 +32,6 @@ from emco.domain.contracts import (
 )
 from emco.domain.errors import Conflict, EmcoError, Invalid
 from emco.domain.history import OperationRow, PreviewRow, RevisionRow
-from emco.domain.kinds.delivery import Deployment, Policies
 from emco.domain.lifecycle import BRING_UP, Verb
 from emco.domain.names import deployment_address
 from emco.domain.plan import diff, manifests, report
@@ -165,8 +164,6 @@ class StoredPlanning(Planning):
         )
         before = self._in_effect(deployment)
         changed = self._differences(before, plan)
-        spec = self._store.get(deployment).spec
-        policies = (spec.policies if isinstance(spec, Deployment) else None) or Policies()
         row = RevisionRow(
             number=request.revision,
             digest=digest,
@@ -177,7 +174,9 @@ class StoredPlanning(Planning):
             time=datetime.now(UTC),
             changes=diff.summary(changed),
         )
-        self._store.record_revision(deployment, row, keep=policies.revisions)
+        self._store.record_revision(
+            deployment, row, keep=self._store.policies(deployment).revisions
+        )
 
     def _summary(self, request: PlanRequest, digest: str) -> PlanSummary:
         plan = self.load(digest)
@@ -319,7 +318,7 @@ class StoredPlanning(Planning):
     def _snapshot(self, deployment: Address) -> tuple[Snapshot, Lookup]:
         with self._store.snapshot() as view:
             snapshot = read_snapshot(view, deployment)
-            return snapshot, generic_lookup(view, snapshot.generic)
+            return snapshot, generic_lookup(view, deployment, snapshot.generic)
 
     def _customise(
         self,

@@ -17,7 +17,7 @@ from activities.progress import first_scheduled, next_try
 from activities.together import together
 from emco.domain.contracts import ClusterRef, Step
 from emco.domain.errors import AlreadyExists, Conflict, EmcoError, Forbidden, Invalid, NotFound
-from emco.domain.kinds.delivery import Deployment, IgnoredDifference
+from emco.domain.kinds.delivery import IgnoredDifference
 from emco.domain.names import deployment_address
 from emco.domain.plan import manifests, quota
 from emco.domain.plan.model import Manifest, Plan, UnitPlan
@@ -46,7 +46,8 @@ class Preflight:
         if not units:
             return []
         items = {unit.app: await asyncio.to_thread(self._items, unit) for unit in units}
-        ignored = await asyncio.to_thread(self._ignored, part)
+        deployment = deployment_address(part.deployment)
+        policies = await asyncio.to_thread(self._store.policies, deployment)
         is_new = await _is_missing(cluster, plan.namespace)
         missing = await self._forbidden(cluster, items, plan.namespace)
         if missing:
@@ -56,7 +57,9 @@ class Preflight:
         async def one(unit: UnitPlan, item: Manifest) -> str:
             async with slots:
                 try:
-                    await self._try(cluster, unit, item, plan, ignored, is_new=is_new)
+                    await self._try(
+                        cluster, unit, item, plan, policies.ignore_differences, is_new=is_new
+                    )
                 except (Invalid, Conflict, Forbidden, NotFound, Unexplained) as error:
                     return f"{unit.app}: {error}"
                 except NotReady:
@@ -94,11 +97,6 @@ class Preflight:
 
     def _items(self, unit: UnitPlan) -> Sequence[Manifest]:
         return self._planning.rendered(unit.manifest).resources
-
-    def _ignored(self, part: ClusterRef) -> Sequence[IgnoredDifference]:
-        spec = self._store.get(deployment_address(part.deployment)).spec
-        policies = spec.policies if isinstance(spec, Deployment) else None
-        return policies.ignore_differences if policies else ()
 
     async def _forbidden(
         self, cluster: Cluster, items: dict[str, Sequence[Manifest]], namespace: str

@@ -17,7 +17,7 @@ from emco.domain.contracts import (
 from emco.domain.errors import Conflict, Invalid
 from emco.domain.history import ANONYMOUS, OperationRow
 from emco.domain.kinds.apps import CompositeApp
-from emco.domain.kinds.delivery import Deployment, Policies
+from emco.domain.kinds.delivery import Deployment
 from emco.domain.kinds.tenancy import LogicalCloud, Project
 from emco.domain.lifecycle import Lifecycle, Outcome, Progress, State, Verb
 from emco.domain.names import deployment_address
@@ -210,7 +210,9 @@ class StoredRecords(Records):
             row = row.model_copy(update={**update, "queued": False})
 
         def close(life: Lifecycle) -> Lifecycle:
-            is_current = life.operation == request.operation and life.is_running
+            is_current = life.operation == request.operation and (
+                life.is_running or _is_swept(life, request)
+            )
             if not is_current or request.outcome is Outcome.SUPERSEDED:
                 return life
             return lifecycle.ended(life, request.outcome, now=now, failure=request.failure)
@@ -231,6 +233,11 @@ def _row(request: BeginRequest, verb: Verb) -> OperationRow:
     )
 
 
+def _is_swept(life: Lifecycle, request: EndRequest) -> bool:
+    """A terminate that had ended, but for clusters that were away, turns out to have failed."""
+    return request.outcome is Outcome.FAILED and life.progress is Progress.TERMINATED
+
+
 def _rules(spec: Deployment) -> Rules:
-    policies = spec.policies or Policies()
+    policies = spec.in_force
     return Rules(on_failure=policies.on_failure, preflight=policies.preflight, drift=policies.drift)

@@ -24,7 +24,7 @@ from activities.watches import Watches
 from emco.domain import health
 from emco.domain.contracts import ClusterRef, FailureType, UnitRef, UnitResult, Units
 from emco.domain.errors import Invalid, Unavailable
-from emco.domain.kinds.delivery import Deployment, IgnoredDifference
+from emco.domain.kinds.delivery import IgnoredDifference
 from emco.domain.names import deployment_address
 from emco.domain.plan import manifests
 from emco.domain.plan.model import Manifest, Plan, Rendered
@@ -129,9 +129,7 @@ class ClusterUnits(Units):
         await cluster.apply(key, kept)
 
     def _ignored(self, deployment: str) -> Sequence[IgnoredDifference]:
-        spec = self._store.get(deployment_address(deployment)).spec
-        policies = spec.policies if isinstance(spec, Deployment) else None
-        return policies.ignore_differences if policies else ()
+        return self._store.policies(deployment_address(deployment)).ignore_differences
 
     async def _apply_definitions(self, cluster: Cluster, definitions: Iterable[Manifest]) -> None:
         """CRDs come first and are never changed once there, as with Helm."""

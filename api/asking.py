@@ -14,12 +14,10 @@ from api.bodies import violations
 from api.endpoints import Queries, QueryParameter
 from api.operations import Asked
 from emco.domain.errors import Invalid, Unprocessable
+from emco.domain.history import WHO_HEADER
 from emco.domain.kinds.delivery import Deployment
 from emco.domain.lifecycle import OnBusy
 from emco.domain.resource import Address, Body, Name
-
-WHO_HEADER: Final = "X-Forwarded-User"
-"""Set by the proxy that authenticates people, and by the command line; kept with the operation."""
 
 MAX_WHO: Final = 128
 MAX_WHY: Final = 1024

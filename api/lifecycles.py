@@ -18,6 +18,7 @@ from api.endpoints import PREFIX, Handler, Queries, QueryParameter, at_resource,
 from api.looking import accepted
 from api.operations import Asked, Operations
 from emco.domain import report
+from emco.domain.history import OPERATION_HEADER
 from emco.domain.kinds.delivery import Deployment
 from emco.domain.kinds.tenancy import LogicalCloud
 from emco.domain.lifecycle import Verb
@@ -49,7 +50,6 @@ _Number = Annotated[int, Field(ge=1, le=10**9)]
 _REVISION = QueryParameter("revision", _Number, "What a rollback to this revision would do")
 _OLD = QueryParameter("old", _Number, "The older revision")
 _NEW = QueryParameter("new", _Number, "The newer revision")
-_OPERATION = "X-Emco-Operation"
 
 Reader = Callable[[Request, bytes, Address, Queries], Asked]
 
@@ -100,7 +100,7 @@ def lifecycle_routes(store: Store, operations: Operations, settings: Settings) -
             answer = accepted()
             if name in (Verb.UPDATE, Verb.ROLLBACK) and not begun.queued:
                 answer = json_response(begun.revision, 202)  # EMCO answers the bare number
-            answer.headers[_OPERATION] = begun.operation
+            answer.headers[OPERATION_HEADER] = begun.operation
             return answer
 
         queries = (asking.ON_BUSY, *((asking.PLAN_DIGEST,) if with_plan else ()))

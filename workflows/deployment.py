@@ -72,6 +72,7 @@ class Start(Message):
     deployment: str = Field(pattern=r"^[^/]+(/[^/]+){3}$")
     instantiate: bool = True
     progress: Progress = Progress.CREATED
+    operation: str = ""
     remnants: tuple[str, ...] = ()
     waiting: tuple[Ask, ...] = ()
     begun: Begun | None = None
@@ -105,7 +106,7 @@ class DeploymentWorkflow:
         self._drifted = ""
         self._healed: datetime | None = None
         self._stopping = self._settling = False
-        self._operation = ""
+        self._operation = start.operation
         self._message = ""
         self._clusters: dict[str, str] = {}
         self._asked = False
@@ -132,7 +133,7 @@ class DeploymentWorkflow:
     @workflow.update(name="migrate", description="Hand over to another version's deployment")
     async def migrate(self, request: Request) -> Begun:
         """The target's workflow carries it out, as an update of what is there."""
-        return await self._hand_over(request)
+        return await self._ask(Verb.MIGRATE, request)
 
     @workflow.update(name="resume", description="Go on with what failed or was stopped")
     async def resume(self, request: Request) -> Begun:
@@ -166,7 +167,12 @@ class DeploymentWorkflow:
 
     @migrate.validator
     def _may_migrate(self, request: Request) -> None:
-        self._refuse_when_busy(Verb.MIGRATE, Request())
+        if self._is_busy and request.on_busy is OnBusy.SUPERSEDE:
+            raise _refusal(
+                f"cannot migrate {self._deployment} in the middle of another operation: "
+                "stop or await that one; what is half done cannot be handed over"
+            )
+        self._refuse_when_busy(Verb.MIGRATE, request)
 
     @resume.validator
     def _may_resume(self, request: Request) -> None:
@@ -230,6 +236,8 @@ class DeploymentWorkflow:
             elif self._progress is Progress.INSTANTIATED:
                 await self._until_asked(self._watch_for_drift())
                 await self._heal()
+                if workflow.info().is_continue_as_new_suggested():
+                    await self._start_afresh()
             elif self._has_business:
                 await workflow.wait_condition(lambda: self._is_wanted)
             elif self._asked and workflow.all_handlers_finished():
@@ -280,6 +288,8 @@ class DeploymentWorkflow:
     async def _ask(self, verb: Verb, request: Request) -> Begun:
         if request.on_busy is OnBusy.QUEUE and self._is_busy and verb is not Verb.TERMINATE:
             return await self._queue(verb, request)
+        if verb is Verb.MIGRATE:
+            return await self._hand_over(request)
         accepted = await self._record(verb, request, supersede=request.on_busy is OnBusy.SUPERSEDE)
         if verb is Verb.TERMINATE or request.on_busy is OnBusy.SUPERSEDE:
             self._accepted = self._accepted[-1:]
@@ -300,7 +310,10 @@ class DeploymentWorkflow:
         """Begin what waited longest; one that its time has passed by is dropped, and that is noted."""
         verb, request = self._waiting[0].verb, self._waiting[0].request
         try:
-            await self._record(verb, request)
+            if verb is Verb.MIGRATE:
+                await self._hand_over(request)
+            else:
+                await self._record(verb, request)
         except ApplicationError as refused:
             await self._end(verb, request.operation, Outcome.UNTOUCHED, refused.message)
         finally:
@@ -450,6 +463,7 @@ class DeploymentWorkflow:
                     deployment=self._deployment,
                     instantiate=False,
                     progress=self._progress,
+                    operation=self._operation,
                     remnants=self._remnants,
                     waiting=tuple(self._waiting),
                 )
@@ -458,7 +472,10 @@ class DeploymentWorkflow:
     # -- between operations ---------------------------------------------------------------------
 
     async def _sweep(self) -> None:
-        """Clear the clusters that were away during the terminate."""
+        """Clear the clusters that were away during the terminate.
+
+        One that refuses to be cleared makes a failure of that terminate: it can be asked for again.
+        """
         operation = str(workflow.uuid4())
         sweeping = Operation(
             self._deployment, Begun(operation=operation, verb=Verb.TERMINATE), self._step
@@ -469,11 +486,13 @@ class DeploymentWorkflow:
             if is_cancelled_exception(error):
                 raise
             self._message = root_message(error)
+            ended = await self._end(Verb.TERMINATE, self._operation, Outcome.FAILED, self._message)
+            self._progress = ended.progress
         self._remnants = ()
         self._tell()
 
     async def _watch_for_drift(self) -> None:
-        """Returns when something is to be healed; without a policy it only waits."""
+        """Returns when something is to be healed, or when it is time to look anew."""
         if self._healed is not None:
             pause = self._healed + options.HEAL_PAUSE - workflow.now()
             await workflow.sleep(max(pause, timedelta()))
@@ -493,6 +512,8 @@ class DeploymentWorkflow:
         found = await results_of(watches, until=asyncio.FIRST_COMPLETED)
         notes = [r.note for r in found.values() if isinstance(r, UnitResult) and r.note]
         self._drifted = "; ".join(notes)
+        if not notes:  # nothing to watch, or a cluster that refuses to be watched
+            await workflow.sleep(options.WATCH_PAUSE)
 
     async def _watch(self, cluster: str) -> UnitResult:
         """One cluster's watch; its end ends those of the other clusters."""

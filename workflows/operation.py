@@ -96,8 +96,10 @@ class Operation:
     async def _preflight(self, plan: PlanSummary) -> frozenset[str]:
         """Raise what any cluster refuses; returns those that are to be asked again before their part."""
         rule = self._begun.rules.preflight
-        if rule == "per-cluster" or self._begun.verb is Verb.HEAL:
-            return frozenset(plan.clusters) if rule == "per-cluster" else frozenset()
+        if self._begun.verb is Verb.HEAL:  # what is put back was accepted before
+            return frozenset()
+        if rule == "per-cluster":
+            return frozenset(plan.clusters)
         for cluster in plan.clusters:
             self._report(cluster, "preflight")
         results = await self._ask_all(plan, rule)

@@ -103,6 +103,9 @@ WATCH: Final = _Activity(
 HEAL_PAUSE: Final = timedelta(seconds=10)
 """The least time between two healings: somebody may be changing the same things all the time."""
 
+WATCH_PAUSE: Final = timedelta(minutes=5)
+"""How long to wait before drift is watched again where it could not be."""
+
 QUEUE_LENGTH: Final = 10
 """Operations that may wait for their turn; whoever asks for more has lost track."""
 

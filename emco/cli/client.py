@@ -10,6 +10,7 @@ from urllib.parse import quote
 import httpx
 
 from emco.cli.failures import Code, Failure, Refused
+from emco.domain.history import WHO_HEADER
 from emco.settings import Settings
 
 PREFIX: Final = "/v2/"
@@ -108,10 +109,6 @@ class Api:
             f"{reason}\nIs `emco up` running? Another address is set with EMCO_URL=http://HOST:PORT",
             code=Code.UNREACHABLE,
         )
-
-
-WHO_HEADER: Final = "X-Forwarded-User"
-"""Kept with operations; a proxy in front of the API that knows people overwrites it."""
 
 
 def _user() -> str:

@@ -41,11 +41,8 @@ def plan(
         emco plan shop/online-boutique/v1/boutique
         emco plan shop/online-boutique/v1/boutique --to 1      (of a rollback)
     """
-    address = places.deployment(deployment)
-    with connected() as api:
-        report = api.read(f"{address}/plan", query=f"revision={to}" if to else "")
-    if output is not Output.TABLE:
-        terminal.data(report, output)
+    report = _asked(deployment, "plan", output, query=f"revision={to}" if to else "")
+    if report is None:
         return
     for unit in report["units"]:
         _show_unit(unit)
@@ -56,11 +53,12 @@ def plan(
         f"{changes['created']} to create, {changes['changed']} to change, "
         f"{changes['deleted']} to delete"
     )
+    short = short_name(places.deployment(deployment))
     if to is None:
         verb = "update" if report["revision"] else "instantiate"
-        terminal.say(f"next: emco {verb} {short_name(address)} --plan {report['digest']}")
+        terminal.say(f"next: emco {verb} {short} --plan {report['digest']}")
     else:
-        terminal.say(f"next: emco rollback {short_name(address)} --to {to}")
+        terminal.say(f"next: emco rollback {short} --to {to}")
 
 
 def revisions(deployment: DeploymentArgument, output: OutputOption = Output.TABLE) -> None:
@@ -70,11 +68,8 @@ def revisions(deployment: DeploymentArgument, output: OutputOption = Output.TABL
 
         emco revisions shop/online-boutique/v1/boutique
     """
-    address = places.deployment(deployment)
-    with connected() as api:
-        found = api.read(f"{address}/revisions")
-    if output is not Output.TABLE:
-        terminal.data(found, output)
+    found = _asked(deployment, "revisions", output)
+    if found is None:
         return
     rows = [
         (
@@ -103,11 +98,8 @@ def diff(
 
         emco diff shop/online-boutique/v1/boutique 1 2
     """
-    address = places.deployment(deployment)
-    with connected() as api:
-        found = api.read(f"{address}/diff", query=f"old={first}&new={second}")
-    if output is not Output.TABLE:
-        terminal.data(found, output)
+    found = _asked(deployment, "diff", output, query=f"old={first}&new={second}")
+    if found is None:
         return
     for unit in found["units"]:
         terminal.say(f"{unit['app']} on {unit['cluster']}", "bold")
@@ -124,11 +116,8 @@ def operations(deployment: DeploymentArgument, output: OutputOption = Output.TAB
 
         emco operations shop/online-boutique/v1/boutique
     """
-    address = places.deployment(deployment)
-    with connected() as api:
-        found = api.read(f"{address}/operations")
-    if output is not Output.TABLE:
-        terminal.data(found, output)
+    found = _asked(deployment, "operations", output)
+    if found is None:
         return
     rows = [
         (
@@ -142,6 +131,16 @@ def operations(deployment: DeploymentArgument, output: OutputOption = Output.TAB
         for row in found
     ]
     terminal.table(("operation", "outcome", "revision", "who", "age", "why"), rows)
+
+
+def _asked(deployment: str, what: str, output: Output, *, query: str = "") -> Any:
+    """What the API says; None when it was printed for a program already."""
+    with connected() as api:
+        answer = api.read(f"{places.deployment(deployment)}/{what}", query=query)
+    if output is Output.TABLE:
+        return answer
+    terminal.data(answer, output)
+    return None
 
 
 def _show_unit(unit: Mapping[str, Any]) -> None:

@@ -14,6 +14,7 @@ from emco.cli import places, terminal, tree
 from emco.cli.client import Api, connected
 from emco.cli.failures import Code, Failure
 from emco.cli.terminal import Output, OutputOption
+from emco.domain.history import OPERATION_HEADER
 from emco.domain.kinds.delivery import Deployment
 from emco.domain.lifecycle import OnBusy, Progress, State, Verb, begun, done, failed, stopped
 from emco.domain.names import short_name
@@ -244,7 +245,7 @@ def _operate(verb: Verb, address: Address, asked: _Ask) -> None:
     body = asked.body or ({"metadata": {"description": asked.why}} if asked.why else None)
     with connected() as api:
         answer = api.post(f"{address}/{verb}", body=body, query=asked.query)
-        operation = answer.headers.get("X-Emco-Operation", "")
+        operation = answer.headers.get(OPERATION_HEADER, "")
         watched = asked.watched or address
         if asked.wait:
             wait_for(api, watched, verb, timeout=asked.timeout, operation=operation)

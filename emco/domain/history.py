@@ -7,6 +7,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from emco.domain.lifecycle import Outcome, Verb
 
+WHO_HEADER: Final = "X-Forwarded-User"
+"""Set by the command, and by a proxy that authenticates people; kept with the operation."""
+
+OPERATION_HEADER: Final = "X-Emco-Operation"
+"""The id of the operation that a verb began."""
+
 ANONYMOUS: Final = "anonymous"
 """Who asked, when nobody said so."""
 

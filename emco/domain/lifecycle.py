@@ -334,9 +334,12 @@ def accept(
 ) -> Lifecycle:
     """The record after `verb` was accepted, or `IllegalTransition`.
 
+    Stopping what is being stopped changes nothing, so that the request may be repeated.
     Approve and stop start no operation. Instantiate, update and rollback get the next revision
     number; numbers go on through a deployment's whole life, so that one names one thing only.
     """
+    if verb is Verb.STOP and life.state in _STOPPED and life.is_running:
+        return life
     state = after(life, verb, name, adopt=adopt, supersede=supersede)
     if verb is Verb.APPROVE:
         return _noted(life, state, now)

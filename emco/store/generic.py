@@ -11,7 +11,7 @@ from emco.domain.kinds.generic import (
     GenericK8sIntent,
     GenericResource,
 )
-from emco.domain.kinds.tenancy import LogicalCloudKv
+from emco.domain.kinds.tenancy import LogicalCloudKv, Project
 from emco.domain.plan.customise import Lookup, has_lookup
 from emco.domain.plan.model import Customisation, GenericInput
 from emco.domain.resource import Address
@@ -55,9 +55,13 @@ def _resources(view: Reader, intent: Address) -> list[GenericInput]:
     ]
 
 
-def generic_lookup(view: Reader, inputs: Sequence[GenericInput]) -> Lookup:
-    """What `$(…)$` in patches stands for, as it is in this snapshot; read only if there is any."""
+def generic_lookup(view: Reader, deployment: Address, inputs: Sequence[GenericInput]) -> Lookup:
+    """What `$(…)$` in patches stands for, as it is in this snapshot; read only if there is any.
+
+    Facts about clusters are everybody's; of logical clouds only those of the deployment's project.
+    """
     known: dict[str, KeyValues] = {}
+    project = deployment.ancestor(Deployment, Project)
     if any(
         has_lookup(operation.value)
         for given in inputs
@@ -66,8 +70,8 @@ def generic_lookup(view: Reader, inputs: Sequence[GenericInput]) -> Lookup:
     ):
         known = {
             at.path: spec
-            for kind in (ClusterKv, LogicalCloudKv)
-            for at, spec in view.specs(kind, None)
+            for kind, under in ((ClusterKv, None), (LogicalCloudKv, project))
+            for at, spec in view.specs(kind, under)
         }
 
     def lookup(path: str, key: str) -> object:

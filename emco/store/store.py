@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Self
 
 from emco.domain.kinds import all as _all_kinds  # noqa: F401 — rows name kinds, so all must be known
+from emco.domain.kinds.delivery import Deployment, Policies
 from emco.domain.resource import Address
 from emco.store.blobs import Blobs
 from emco.store.crypto import Keyring
@@ -44,6 +45,12 @@ class Store(Resources, Deployments, History, Blobs):
         """The content of a resource's file, secret files included; None when it has none."""
         digest = self.get(address).file
         return None if digest is None else self.blob(digest)
+
+    def policies(self, deployment: Address) -> Policies:
+        """How the operations of a deployment are to behave, as it is described now."""
+        spec = self.get(deployment).spec
+        assert isinstance(spec, Deployment)  # noqa: S101 — the address says so
+        return spec.in_force
 
     @contextmanager
     def snapshot(self) -> Iterator[Reader]:

@@ -289,7 +289,7 @@ def planned(store: Store) -> dict[str, Any]:
     """The app's objects on the one cluster, by kind and name."""
     with store.snapshot() as view:
         inputs = generic_inputs(view, AT)
-        lookup = generic_lookup(view, inputs)
+        lookup = generic_lookup(view, AT, inputs)
     files = generic_files(store, inputs)
     rendered = Rendered(resources=(PLAIN,))
     result = customised(rendered, "web", C1, inputs=inputs, files=files, lookup=lookup)
@@ -344,6 +344,19 @@ def test_a_value_that_cannot_be_read_is_told_with_its_intent(
         planned(store)
     assert told in refused.value.detail
     assert "customisation/settings for the app web (v1 ConfigMap/settings)" in refused.value.detail
+
+
+def test_values_of_another_projects_cloud_stay_there(shop: Client, store: Store) -> None:
+    shop.post("/v2/projects", json=named("rivals"))
+    shop.post("/v2/projects/rivals/logical-clouds", json=named("lc", level="0"))
+    values = named("kv", kv=[{"secret": "recipe"}])
+    there = "projects/rivals/logical-clouds/lc/kv-pairs"
+    assert shop.post(f"/v2/{there}", json=values).status_code == 201
+    value = f"$(http://h/v2/{there}/kv?key=secret)$"
+    patch = [{"op": "add", "path": "/data/found", "value": value}]
+    shop.post(CUSTOMIZATIONS, json=customization("late", patchType="json", patchJson=patch))
+    with pytest.raises(Invalid, match="there is no"):
+        planned(store)
 
 
 def test_intents_that_no_group_names_change_nothing(shop: Client, store: Store) -> None:

@@ -145,7 +145,10 @@ class FakeRecords(Records):
 
     async def end(self, request: EndRequest) -> Ended:
         world = self._world
-        is_current = world.life.operation == request.operation and world.life.is_running
+        is_swept = request.outcome is Outcome.FAILED and world.life.progress is Progress.TERMINATED
+        is_current = world.life.operation == request.operation and (
+            world.life.is_running or is_swept
+        )
         if is_current and request.outcome is not Outcome.SUPERSEDED:
             world.life = lifecycle.ended(
                 world.life, request.outcome, now=TIME, failure=request.failure
@@ -245,7 +248,7 @@ class FakeDrift(Drift):
         self._world = world
 
     async def watch(self, cluster: ClusterRef) -> UnitResult:
-        self._world.log.append(f"watch {cluster.cluster}")
+        await self._world.did(f"watch {cluster.cluster}")
         while not self._world.drift.is_set():
             activity.heartbeat()
             await asyncio.sleep(0.05)

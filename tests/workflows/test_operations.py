@@ -308,3 +308,58 @@ async def test_an_operation_that_ends_as_it_is_stopped_is_simply_over(
     assert (await handle_of(client, deployment).query(DeploymentWorkflow.status)).progress is (
         Progress.INSTANTIATED
     )
+
+
+async def test_a_sweep_that_is_refused_makes_the_terminate_a_failure_to_be_asked_for_again(
+    client: Client, world: World, queue: str, deployment: str
+) -> None:
+    handle = await up(client, world, queue, deployment)
+    world.away.add("edge+c2")
+    await ask(handle, DeploymentWorkflow.terminate)
+    await until(world, Progress.TERMINATED)
+    world.refuse["remove cart"] = "our rights were taken away"
+    world.away.clear()
+    await until(world, Progress.TERMINATE_FAILED)
+    assert "our rights were taken away" in world.life.message
+    world.refuse.clear()
+    await ask(handle, DeploymentWorkflow.terminate)
+    await handle.result()
+    assert world.present == set()
+
+
+async def test_a_migrate_waits_for_its_turn_but_takes_nobodys_place(
+    client: Client, world: World, queue: str, deployment: str
+) -> None:
+    world.hold["ready frontend"] = asyncio.Event()
+    handle = await start(client, deployment, queue)
+    await eventually(lambda: "ready frontend" in world.log)
+    target = deployment + "-b"
+    with pytest.raises(WorkflowUpdateFailedError):
+        await ask(handle, DeploymentWorkflow.migrate, target=target, on_busy=OnBusy.SUPERSEDE)
+    queued = await ask(handle, DeploymentWorkflow.migrate, target=target, on_busy=OnBusy.QUEUE)
+    assert queued.queued
+    world.hold["ready frontend"].set()
+    await eventually(lambda: "end migrate done" in world.log)
+    assert world.log.index("end instantiate done") < world.log.index("hand over")
+
+
+async def test_a_cluster_that_refuses_to_be_watched_is_not_asked_without_end(
+    client: Client, world: World, queue: str, deployment: str
+) -> None:
+    world.rules = Rules(drift="warn")
+    world.refuse |= {f"watch edge+c{n}": "no rights" for n in (1, 2)}
+    handle = await up(client, world, queue, deployment)
+    await eventually(lambda: "watch edge+c1" in world.log)
+    await asyncio.sleep(1)
+    assert world.log.count("watch edge+c1") == 1
+    await ask(handle, DeploymentWorkflow.terminate)
+    await handle.result()
+
+
+async def test_a_deployment_without_anything_on_a_cluster_is_not_watched_without_end(
+    client: Client, world: World, queue: str, deployment: str
+) -> None:
+    world.rules, world.clusters = Rules(drift="warn"), {}
+    handle = await up(client, world, queue, deployment)
+    await asyncio.sleep(1)
+    assert (await handle.describe()).history_length < 60

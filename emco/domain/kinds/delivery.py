@@ -90,6 +90,11 @@ class Deployment(
     override_values: list[OverrideValues] = Field(description="Required, as in EMCO; `[]` for none")
     policies: Policies | None = Field(default=None, description="How its operations behave")
 
+    @property
+    def in_force(self) -> Policies:
+        """The policies, given or not."""
+        return self.policies or Policies()
+
 
 class GroupIntent(
     Resource,

@@ -190,6 +190,14 @@ def test_a_stopped_operation_is_resumed_with_its_goal() -> None:
     assert (resumed.verb, resumed.state) == (Verb.TERMINATE, State.TERMINATED)
 
 
+def test_stopping_twice_is_one_stop_until_it_has_stopped() -> None:
+    begun = accept(up(), Verb.UPDATE, "d", operation="op2", now=NOW)
+    stopping = accept(begun, Verb.STOP, "d", now=NOW)
+    assert accept(stopping, Verb.STOP, "d", now=NOW) == stopping
+    with pytest.raises(IllegalTransition, match="already stopped"):
+        accept(ended(stopping, Outcome.STOPPED, now=NOW), Verb.STOP, "d", now=NOW)
+
+
 def test_what_was_over_before_the_stop_is_simply_over() -> None:
     begun = accept(up(), Verb.UPDATE, "d", operation="op2", now=NOW)
     stopping = accept(begun, Verb.STOP, "d", now=NOW)
@@ -229,7 +237,7 @@ def test_whatever_is_asked_in_whatever_state_is_accepted_or_refused_with_reasons
 ) -> None:
     refusal: IllegalTransition | None = None
     try:
-        accept(life(state, progress), verb, "d", operation="op", now=NOW)
+        after(life(state, progress), verb, "d")
     except IllegalTransition as refused:
         refusal = refused
     if refusal is not None:
