@@ -106,6 +106,7 @@ class DeploymentWorkflow:
         self._drifted = ""
         self._healed: datetime | None = None
         self._stopping = self._settling = False
+        self._recording = 0
         self._operation = start.operation
         self._message = ""
         self._clusters: dict[str, str] = {}
@@ -321,17 +322,25 @@ class DeploymentWorkflow:
         self._tell()
 
     async def _record(self, verb: Verb, request: Request, *, supersede: bool = False) -> Begun:
-        """Have the store accept a verb; raises its refusal."""
+        """Have the store accept a verb; raises its refusal.
+
+        While nothing runs here, an operation that the store believes to be under way was recorded
+        in the very moment when this server and its worker died: nobody knows of it, so that
+        whoever asks next takes its place. A healing is nobody's wish and waits for that.
+        """
+        is_lost = not (self._is_busy or self._recording or verb is Verb.HEAL)
+        self._recording += 1
         try:
             accepted = await workflow.execute_local_activity_method(
                 Records.begin,
-                self._begin_request(verb, request, supersede=supersede),
+                self._begin_request(verb, request, supersede=supersede or is_lost),
                 **options.BOOKKEEPING,
             )
         except BaseException as error:
             raise self._refused(error) from error
         finally:
             self._asked = True
+            self._recording -= 1
         if verb is not Verb.STOP:
             self._enqueue(accepted)
             self._tell()

@@ -191,19 +191,24 @@ class Shop:
         assert answer.status_code == 202, answer.text
         return answer
 
-    def begin(self, verb: str, body: Any = None) -> None:
-        """Ask for an operation without waiting for the answer: something may stand in its way."""
+    def begin(self, verb: str, body: Any = None) -> threading.Thread:
+        """Ask for an operation without waiting for the answer: something may stand in its way.
+
+        Whoever gets no answer asks again, as people do; the thread ends with the answer.
+        """
 
         def ask() -> None:
-            with suppress(httpx.HTTPError):
-                httpx.post(
-                    f"{self.client.base_url}{self.url[1:]}/{verb}",
-                    json=body,
-                    timeout=40,
-                    trust_env=False,
-                )
+            asked = f"{self.client.base_url}{self.url[1:]}/{verb}"
+            while True:
+                with suppress(httpx.HTTPError):
+                    answer = httpx.post(asked, json=body, timeout=40, trust_env=False)
+                    if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+                        return
+                time.sleep(0.5)
 
-        threading.Thread(target=ask, daemon=True).start()
+        asking = threading.Thread(target=ask, daemon=True)
+        asking.start()
+        return asking
 
     def change(self, app: str, archive: bytes) -> None:
         """Replace the chart of an app."""

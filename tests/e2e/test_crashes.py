@@ -213,8 +213,7 @@ def test_kill_9_at_every_step_ends_as_if_nothing_had_happened(
         last = {shop.name: shop.get("operations")[0]["id"] for shop in disturbed}
         arm = {shop.name: number for number, shop in enumerate(disturbed, 1)}
         (tmp_path / "arm").write_text(json.dumps({"moment": moment, "at": arm}))
-        for shop in disturbed:
-            shop.begin(operation, body)
+        asking = [shop.begin(operation, body) for shop in disturbed]
         for shop in disturbed:
             there = tmp_path / f"halted-{shop.name}"
             shop.until(lambda s=shop, t=there, o=last: t.exists() or _is_over(s, o[s.name]))  # type: ignore[misc]
@@ -227,6 +226,9 @@ def test_kill_9_at_every_step_ends_as_if_nothing_had_happened(
             if path.name == "arm" or path.name.startswith("halted-"):
                 path.unlink()
         system.start()
+        for thread in asking:
+            thread.join(timeout=60)
+            assert not thread.is_alive()
         for shop in disturbed:
             where = (operation, moment, halted.get(f"halted-{shop.name}"))
             shop.until(lambda s=shop, o=last: _is_over(s, o[s.name]))  # type: ignore[misc]
@@ -245,7 +247,7 @@ def test_kill_9_at_every_step_ends_as_if_nothing_had_happened(
 
 
 def _is_over(shop: Shop, last: str) -> bool:
-    """Another operation than the last one has ended."""
+    """Another operation than the last one has ended, and nothing runs any more."""
     newest = shop.get("operations")[0]
     return newest["id"] != last and newest["ended"] is not None
 

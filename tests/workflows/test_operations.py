@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 from temporalio.client import Client, WorkflowUpdateFailedError
 
+from emco.domain import lifecycle
 from emco.domain.contracts import Rules
-from emco.domain.lifecycle import OnBusy, Progress, State
+from emco.domain.lifecycle import OnBusy, Progress, State, Verb
 from emco.domain.names import workflow_id
-from tests.workflows.fakes import World
+from tests.workflows.fakes import TIME, World
 from tests.workflows.test_deployment import Handle, handle_of, start, until
 from workflows.deployment import DeploymentWorkflow, Request
 
@@ -363,3 +364,16 @@ async def test_a_deployment_without_anything_on_a_cluster_is_not_watched_without
     handle = await up(client, world, queue, deployment)
     await asyncio.sleep(1)
     assert (await handle.describe()).history_length < 60
+
+
+async def test_an_operation_that_was_recorded_and_then_lost_is_in_nobodys_way(
+    client: Client, world: World, queue: str, deployment: str
+) -> None:
+    handle = await up(client, world, queue, deployment)
+    await eventually(lambda: "end instantiate done" in world.log)
+    world.life = lifecycle.accept(world.life, Verb.UPDATE, "d", now=TIME, operation="lost")
+    world.version = 3
+    begun = await ask(handle, DeploymentWorkflow.update)
+    await eventually(lambda: "end update done" in world.log)
+    assert world.life.operation == begun.operation
+    assert set(world.applied.values()) == {"v3"}
