@@ -12,6 +12,7 @@ from typing import Any
 
 from activities.helm import load_yaml
 from emco.domain.errors import Invalid
+from emco.domain.plan.model import ChartInfo
 
 DEFAULT_VALUES = "override_values.yaml"
 
@@ -28,6 +29,16 @@ def unpack_chart(archive: bytes, app: str, into: Path) -> Path:
     raise Invalid(
         f"The chart of the app {app} has no Chart.yaml",
         "pack the chart's folder with `tar -czf APP.tgz APP`, or let `emco apply` pack it",
+    )
+
+
+def chart_info(chart: Path, app: str) -> ChartInfo:
+    """What the chart's `Chart.yaml` says of it; helm has accepted it already."""
+    said = load_yaml((chart / "Chart.yaml").read_text(), f"Chart.yaml of the app {app}") or {}
+    return ChartInfo(
+        name=str(said.get("name", "")),
+        version=str(said.get("version", "")),
+        app_version=str(said.get("appVersion", "")),
     )
 
 

@@ -12,7 +12,7 @@ import ssl
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -43,6 +43,9 @@ REQUEST_SECONDS: Final = 30
 CONNECT_SECONDS: Final = 5
 WATCH_SECONDS: Final = 300
 PROBE_SECONDS: Final = 2.0
+MAX_LOG_BYTES: Final = 4096
+LOG_SECONDS: Final = 3.0
+"""A log comes from the pod's node: one that is gone would hold up everybody."""
 _IMMUTABLE: Final = re.compile(
     r"immutable|may not change once set|updates to statefulset spec|cannot change roleRef"
 )
@@ -318,19 +321,60 @@ class Cluster:
             subject=key,
         )
 
-    async def delete(self, key: ObjectKey, *, uid: str) -> None:
-        """Delete exactly the object with that uid, its dependents first. Gone already is success."""
+    async def delete(self, key: ObjectKey, *, uid: str, background: bool = False) -> None:
+        """Delete exactly the object with that uid. Gone already is success.
+
+        Its dependents go first; with `background` it goes at once and they follow.
+        """
         resource = await self.resource(key.api_version, key.kind)
         try:
             await self._json(
                 "DELETE",
                 resource.path(key.namespace, key.name),
-                body={"propagationPolicy": "Foreground", "preconditions": {"uid": uid}},
+                body={
+                    "propagationPolicy": "Background" if background else "Foreground",
+                    "preconditions": {"uid": uid},
+                },
                 subject=key,
             )
         except (NotFound, Conflict):
             # Conflict: another object has taken the name since; that one is not ours to delete.
             return
+
+    async def let_go(self, key: ObjectKey, *, uid: str, finalizer: str) -> None:
+        """Take a finalizer of ours off the object with that uid. Off or gone already is success."""
+        resource = await self.resource(key.api_version, key.kind)
+        while (live := await self.get(key, metadata_only=True)) is not None:
+            metadata = live["metadata"]
+            if metadata["uid"] != uid or finalizer not in (metadata.get("finalizers") or ()):
+                return
+            kept = [one for one in metadata["finalizers"] if one != finalizer]
+            version = metadata["resourceVersion"]
+            try:
+                await self._json(
+                    "PATCH",
+                    resource.path(key.namespace, key.name),
+                    query={"fieldManager": FIELD_MANAGER},
+                    body={"metadata": {"finalizers": kept, "resourceVersion": version}},
+                    content_type="application/merge-patch+json",
+                    subject=key,
+                )
+            except NotFound:
+                return
+            except Conflict:
+                continue  # it was changed meanwhile: look again
+
+    async def last_lines(self, namespace: str, pod: str, lines: int) -> str:
+        """The end of a pod's log, or nothing where the cluster does not give it."""
+        path = f"/api/v1/namespaces/{namespace}/pods/{pod}/log"
+        query = {"tailLines": str(lines), "limitBytes": str(MAX_LOG_BYTES)}
+        try:
+            async with self._request(
+                "GET", path, query=query, accept="*/*", seconds=LOG_SECONDS
+            ) as response:
+                return (await response.read()).decode(errors="replace").strip()
+        except EmcoError:
+            return ""
 
     async def list_metadata(
         self, resource: ApiResource, namespace: str, *, selector: str = "", limit: int = 0
@@ -384,8 +428,16 @@ class Cluster:
                     )
                 yield WatchEvent(event["type"], event["object"])
 
-    async def until_deleted(self, key: ObjectKey, uid: str) -> None:
-        """Return when the object with that uid is gone, or when the watch for it ends; then look again."""
+    async def until_gone(self, key: ObjectKey, uid: str) -> None:
+        """Return when the object with that uid is gone, however long that takes."""
+        while (live := await self.get(key, metadata_only=True)) is not None:
+            if live["metadata"]["uid"] != uid:
+                return
+            with suppress(Gone):
+                await self._until_deleted(key, uid)
+
+    async def _until_deleted(self, key: ObjectKey, uid: str) -> None:
+        """Return when it is gone, or when the watch for it ends."""
         resource = await self.resource(key.api_version, key.kind)
         field = f"metadata.name={key.name}"
         items, version = await self.list_objects(resource, key.namespace, field=field)
@@ -483,7 +535,8 @@ def _configuration(
     configuration.connection_pool_maxsize = CONNECTIONS_PER_CLUSTER
     # Reading ~/.netrc and the proxy variables anew for every request costs as much as the request.
     configuration.client_session_kwargs = {"trust_env": False}
-    configuration.retries = 0  # retries are the workflow's, where people can see them
+    # Retries are the workflow's, where people can see them; zero means without end to the library.
+    configuration.retries = None
     configuration.verify_ssl = not cluster.get("insecure-skip-tls-verify", False)
     configuration.tls_server_name = cluster.get("tls-server-name")
     configuration.proxy = cluster.get("proxy-url")

@@ -11,6 +11,7 @@ from activities.clusters import ApiResource, Cluster, NotReady
 from activities.together import together
 from emco.domain.errors import Conflict
 from emco.domain.plan import manifests
+from emco.domain.plan.hooks import RUN_ANNOTATION
 from emco.domain.plan.model import Manifest, Plan
 from emco.domain.resource import Address
 from emco.domain.status import ObjectKey
@@ -56,10 +57,7 @@ class Namespaces:
             return f"namespace {name} stays: it holds {foreign}"
         uid = live["metadata"]["uid"]
         await cluster.delete(key, uid=uid)
-        while (live := await cluster.get(key, metadata_only=True)) and live["metadata"][
-            "uid"
-        ] == uid:
-            await cluster.until_deleted(key, uid)
+        await cluster.until_gone(key, uid)
         return f"namespace {name} removed"
 
 
@@ -94,6 +92,8 @@ async def _first_foreign(cluster: Cluster, kind: ApiResource, namespace: str) ->
         metadata = item["metadata"]
         if (kind.kind, metadata["name"]) in _BORN_WITH_IT or metadata.get("ownerReferences"):
             continue
+        if RUN_ANNOTATION in (metadata.get("annotations") or {}):
+            continue  # what a hook of ours left behind, as Helm's hooks do
         if not metadata.get("deletionTimestamp"):
             return f"{kind.kind} {metadata['name']}"
     return ""

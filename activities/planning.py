@@ -15,7 +15,7 @@ from typing import Final
 
 import structlog
 
-from activities.archives import apply_profile, unpack_chart
+from activities.archives import apply_profile, chart_info, unpack_chart
 from activities.clusters import Clusters
 from activities.failures import translated
 from activities.generic import generic_files
@@ -29,14 +29,16 @@ from emco.domain.contracts import (
     PlanSummary,
     Preview,
     PreviewRequest,
+    Step,
 )
 from emco.domain.errors import Conflict, EmcoError, Invalid
 from emco.domain.history import OperationRow, PreviewRow, RevisionRow
 from emco.domain.lifecycle import BRING_UP, Verb
 from emco.domain.names import deployment_address
-from emco.domain.plan import diff, manifests, report
+from emco.domain.plan import diff, hooks, manifests, report
 from emco.domain.plan.compile import Rendering, compile_plan, inputs_digest, renderings
 from emco.domain.plan.customise import Lookup, customised
+from emco.domain.plan.hooks import Goal
 from emco.domain.plan.model import AppInput, Capabilities, Plan, Rendered, Snapshot, digest_of
 from emco.domain.plan.placement import place
 from emco.domain.plan.steps import outline, outline_of_removal
@@ -101,7 +103,10 @@ class StoredPlanning(Planning):
             left = await asyncio.to_thread(
                 self._store.footprint, deployment_address(request.deployment)
             )
-            names = sorted({one.cluster for one in left})
+            releases = await asyncio.to_thread(
+                self._store.releases, deployment_address(request.deployment)
+            )
+            names = sorted({one.cluster for one in left} | {row.cluster for row in releases})
             return PlanSummary(digest="", clusters=tuple(names), units=len(left))
 
     async def outline(self, request: ClusterRef) -> Outline:
@@ -180,8 +185,10 @@ class StoredPlanning(Planning):
 
     def _summary(self, request: PlanRequest, digest: str) -> PlanSummary:
         plan = self.load(digest)
-        left = self._store.footprint(deployment_address(request.deployment))
-        leaving = {one.cluster for one in left if not _is_wanted(plan, one.cluster, one.app)}
+        deployment = deployment_address(request.deployment)
+        there = {(one.cluster, one.app) for one in self._store.footprint(deployment)}
+        there |= {(row.cluster, row.app) for row in self._store.releases(deployment)}
+        leaving = {cluster for cluster, app in there if not _is_wanted(plan, cluster, app)}
         return PlanSummary(
             digest=digest,
             clusters=plan.clusters,
@@ -233,11 +240,14 @@ class StoredPlanning(Planning):
             for one in self._store.footprint(deployment)
             if one.cluster == request.cluster and one.app != NAMESPACE_CLAIM
         ]
+        releases = [
+            row for row in self._store.releases(deployment) if row.cluster == request.cluster
+        ]
         plan = self.load(request.plan) if request.plan else None
         if plan is None or request.leaving:
-            return outline_of_removal(plan, request.cluster, left)
+            return outline_of_removal(plan, request.cluster, left, releases)
         rows = [row for row in self._store.units(deployment) if row.cluster == request.cluster]
-        return outline(plan, request.cluster, rows, left, force=request.force)
+        return outline(plan, request.cluster, rows, left, releases, force=request.force)
 
     # -- what would change ----------------------------------------------------------------------
 
@@ -251,11 +261,12 @@ class StoredPlanning(Planning):
         stored = self._store.put_blob(content)
         inputs = inputs_digest(snapshot) if snapshot else f"revision {revision}"
         digest = digest_of([stored, inputs, base])
-        hooks = {u.manifest: self.rendered(u.manifest).hooks for u in plan.units}
+        rendered_hooks = {u.manifest: self.rendered(u.manifest).hooks for u in plan.units}
         document = report.plan_report(
             plan,
             self._differences(before, plan),
-            hooks,
+            rendered_hooks,
+            self._goals(deployment, plan, is_rollback=bool(revision)),
             digest=digest,
             revision=life.effective_revision,
             passed_over=report.passed_over(snapshot) if snapshot else [],
@@ -271,6 +282,22 @@ class StoredPlanning(Planning):
         )
         self._store.put_preview(deployment, row)
         return Preview(digest=digest, report=shown)
+
+    def _goals(
+        self, deployment: Address, plan: Plan, *, is_rollback: bool
+    ) -> dict[tuple[str, str], Goal | None]:
+        """What becomes of each unit's release, in Helm's words; None of those that are left alone."""
+        rows = {(row.app, row.cluster): row for row in self._store.units(deployment)}
+        releases = {(row.app, row.cluster): row for row in self._store.releases(deployment)}
+        goals: dict[tuple[str, str], Goal | None] = {}
+        for unit in plan.units:
+            where = unit.app, unit.cluster
+            known = [row for row in (releases.get(where),) if row]
+            steps = outline(plan, unit.cluster, [r for r in (rows.get(where),) if r], (), known)
+            changed = Goal.ROLLBACK if is_rollback else Goal.UPGRADE
+            is_kept = steps.steps[unit.app] is Step.KEEP
+            goals[where] = None if is_kept else changed if known else Goal.INSTALL
+        return goals
 
     def _in_effect(self, deployment: Address) -> dict[tuple[str, str], str]:
         """Unit (app, cluster) to the digest of what was applied there last, or is meant to be."""
@@ -305,12 +332,11 @@ class StoredPlanning(Planning):
         capabilities = dict(
             zip(chosen, await asyncio.gather(*map(self._capabilities, chosen)), strict=True)
         )
-        rendered = await self._render_all(snapshot, renderings(snapshot, placed, capabilities))
-        units = {
-            (app.name, cluster): rendered[Rendering(app, capabilities[cluster]).key]
-            for app in snapshot.apps
-            for cluster in placed[app.name]
-        }
+        releases = await asyncio.to_thread(self._store.releases, deployment)
+        installed = {(row.app, row.cluster) for row in releases}
+        wanted = renderings(snapshot, placed, capabilities, installed)
+        rendered = await self._render_all(snapshot, {r.key: r for r in wanted.values()})
+        units = {unit: rendered[rendering.key] for unit, rendering in wanted.items()}
         if snapshot.generic:
             units = await asyncio.to_thread(self._customise, snapshot, units, lookup)
         return compile_plan(snapshot, placed, units)
@@ -385,8 +411,12 @@ class StoredPlanning(Planning):
                 values,
                 namespace=snapshot.namespace,
                 capabilities=rendering.capabilities,
+                is_upgrade=rendering.is_upgrade,
             )
-        return await asyncio.to_thread(self._keep, manifests.sort(documents), snapshot, app.name)
+            info = await asyncio.to_thread(chart_info, chart, app.name)
+        objects = manifests.sort(documents).model_copy(update={"chart": info})
+        hooks.check(objects.hooks, app.name)
+        return await asyncio.to_thread(self._keep, objects, snapshot, app.name)
 
     def _unpack(self, app: AppInput, folder: Path) -> tuple[Path, dict[str, object]]:
         chart = unpack_chart(self._store.blob(app.chart), app.name, folder / "chart")

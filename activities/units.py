@@ -5,35 +5,38 @@ status projection as it goes, so that status and explain never have to ask a clu
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Final
 
 from temporalio.exceptions import ApplicationError
 
-from activities.clusters import Cluster, Clusters, FieldConflict, Gone, Immutable, NotReady
-from activities.failures import translated
+from activities.clusters import Cluster, Clusters, FieldConflict, Immutable, NotReady
+from activities.failures import is_final, translated
+from activities.ground import Ground
 from activities.heartbeat import heartbeating
+from activities.hooks import ClusterHooks
 from activities.namespaces import Namespaces
 from activities.ours import foreign, is_ours, may_change
 from activities.planning import StoredPlanning
 from activities.preflight import Preflight
 from activities.progress import Progress, Projection
+from activities.releases import Releases, best_effort
 from activities.together import together
 from activities.watches import Watches
 from emco.domain import health
 from emco.domain.contracts import ClusterRef, FailureType, UnitRef, UnitResult, Units
-from emco.domain.errors import Invalid, Unavailable
+from emco.domain.errors import EmcoError, Invalid, Unavailable
 from emco.domain.kinds.delivery import IgnoredDifference
 from emco.domain.names import deployment_address
 from emco.domain.plan import manifests
 from emco.domain.plan.model import Manifest, Plan, Rendered
 from emco.domain.plan.ownership import yielding
+from emco.domain.releases import ReleaseRow, ReleaseStatus, pending
 from emco.domain.status import NAMESPACE_CLAIM, Deployed, Footprint, ObjectKey, Phase
 from emco.store.snapshot import cluster_address
 from emco.store.store import Store
 
-DISCOVERY_PAUSE_SECONDS: Final = 0.2
 PATIENCE_SECONDS: Final = 1.0
 """How long pods may take before somebody asks what is wrong with them."""
 
@@ -42,11 +45,20 @@ class ClusterUnits(Units):
     """Units on member clusters, by server-side apply."""
 
     def __init__(
-        self, store: Store, clusters: Clusters, planning: StoredPlanning, watches: Watches
+        self,
+        store: Store,
+        clusters: Clusters,
+        planning: StoredPlanning,
+        watches: Watches,
+        namespaces: Namespaces,
+        ground: Ground,
+        releases: Releases,
+        hooks: ClusterHooks,
     ) -> None:
         self._store, self._clusters = store, clusters
         self._planning, self._watches = planning, watches
-        self._namespaces = Namespaces(store)
+        self._namespaces, self._ground = namespaces, ground
+        self._releases, self._hooks = releases, hooks
         self._projection = Projection(store)
         self._preflight = Preflight(store, clusters, planning)
 
@@ -86,16 +98,37 @@ class ClusterUnits(Units):
                 async with progress.recording():
                     await progress.phase(Phase.APPLYING)
                     cluster = await self._clusters.get(unit.cluster)
-                    await self._namespaces.ensure(cluster, plan)
-                    await self._apply_definitions(cluster, rendered.crds)
-                    for item in rendered.resources:
-                        await self._apply_one(cluster, item, plan, unit)
-                        progress.applied(manifests.key_of(item))
+                    await self._ground.prepare(cluster, plan, rendered.crds)
+                    release = await self._begin_release(cluster, unit)
+                    async with self._failing(cluster, unit, release):
+                        for item in rendered.resources:
+                            await self._apply_one(cluster, item, plan, unit)
+                            progress.applied(manifests.key_of(item))
                     await progress.applied_all()
                 return UnitResult(
                     objects=len(rendered.resources),
                     note=f"{len(rendered.resources)} objects applied",
                 )
+
+    async def _begin_release(self, cluster: Cluster, unit: UnitRef) -> ReleaseRow:
+        release = await asyncio.to_thread(self._releases.begin, unit)
+        await self._hooks.abandon(cluster, unit, release, keep=release.run)
+        if release.status is not ReleaseStatus.DEPLOYED:
+            await self._releases.note(cluster, unit, release, pending(release.goal))
+        return release
+
+    @asynccontextmanager
+    async def _failing(
+        self, cluster: Cluster, unit: UnitRef, release: ReleaseRow
+    ) -> AsyncIterator[None]:
+        """An error for good makes the release a failed one."""
+        try:
+            yield
+        except EmcoError as error:
+            if is_final(error) and release.status is not ReleaseStatus.DEPLOYED:
+                status = ReleaseStatus.FAILED
+                await best_effort(self._releases.note(cluster, unit, release, status, str(error)))
+            raise
 
     def _load(self, unit: UnitRef) -> tuple[Plan, Rendered]:
         plan = self._planning.load(unit.plan)
@@ -131,24 +164,6 @@ class ClusterUnits(Units):
     def _ignored(self, deployment: str) -> Sequence[IgnoredDifference]:
         return self._store.policies(deployment_address(deployment)).ignore_differences
 
-    async def _apply_definitions(self, cluster: Cluster, definitions: Iterable[Manifest]) -> None:
-        """CRDs come first and are never changed once there, as with Helm."""
-        for item in definitions:
-            key = manifests.key_of(item)
-            live = await cluster.get(key) or await cluster.apply(key, item)
-            if not health.assess(live).is_ready:
-                await self._until_established(cluster, key, item)
-
-    async def _until_established(self, cluster: Cluster, key: ObjectKey, item: Manifest) -> None:
-        resource = await cluster.resource(key.api_version, key.kind)
-        async with self._watches.on(cluster, resource, "", "") as watch:
-            await watch.until(lambda: _is_ready(watch.get(key.name)))
-        spec = item["spec"]
-        served = f"{spec['group']}/{spec['versions'][0]['name']}"
-        # Discovery learns of the new kind a moment after its controller, and nobody can watch it.
-        while not await cluster.serves(served, spec["names"]["kind"]):  # noqa: ASYNC110
-            await asyncio.sleep(DISCOVERY_PAUSE_SECONDS)
-
     # -- ready ----------------------------------------------------------------------------------
 
     async def ready(self, unit: UnitRef) -> UnitResult:
@@ -173,12 +188,25 @@ class ClusterUnits(Units):
                         if key.kind in health.SETTLED_KINDS:
                             progress.settled(key)
                     waiting = [k for k in keys if k.kind not in health.SETTLED_KINDS]
-                    async with self._telling_of_pods(cluster, keys, plan, unit, progress):
+                    release = await asyncio.to_thread(self._releases.begin, unit)
+                    async with (
+                        self._failing(cluster, unit, release),
+                        self._telling_of_pods(cluster, keys, plan, unit, progress),
+                    ):
                         await together(
                             self._until_ready(cluster, k, plan, unit, progress) for k in waiting
                         )
-                    await progress.phase(Phase.READY)
+                    if await asyncio.to_thread(self._finishes, release):
+                        if release.status is not ReleaseStatus.DEPLOYED:
+                            done = ReleaseStatus.DEPLOYED
+                            await self._releases.note(cluster, unit, release, done)
+                        await progress.phase(Phase.READY)
                 return UnitResult(objects=len(keys), note=f"{len(keys)} objects ready")
+
+    def _finishes(self, release: ReleaseRow) -> bool:
+        """Nothing is left to do for a release once its objects are ready."""
+        is_done = release.status is ReleaseStatus.DEPLOYED
+        return is_done or not self._releases.has_hooks_after(release)
 
     async def _until_ready(
         self, cluster: Cluster, key: ObjectKey, plan: Plan, unit: UnitRef, progress: Progress
@@ -279,10 +307,18 @@ class ClusterUnits(Units):
                 )
                 async with progress.recording():
                     await progress.phase(Phase.REMOVING)
+                    release = await asyncio.to_thread(self._releases.begin_removal, unit)
+                    if release:
+                        cluster = await self._clusters.get(unit.cluster)
+                        await self._hooks.abandon(cluster, unit, release, keep=release.run)
                     kept: list[str] = []
                     for one in left:
                         cluster = await self._clusters.get(unit.cluster)
                         kept += await self._remove_all(cluster, one, unit)
+                    if release and not await asyncio.to_thread(
+                        self._releases.has_hooks_after, release
+                    ):
+                        await self._releases.purge(cluster, unit, release)
                     await asyncio.to_thread(self._store.release, deployment, unit.cluster, unit.app)
                     await asyncio.to_thread(
                         self._store.drop_unit, deployment, unit.cluster, unit.app
@@ -311,7 +347,7 @@ class ClusterUnits(Units):
     async def _remove_all(self, cluster: Cluster, one: Footprint, unit: UnitRef) -> list[str]:
         kept: list[str] = []
         doomed: list[tuple[ObjectKey, str]] = []
-        for found in reversed(one.objects):
+        for found in manifests.out_of_order(one.objects):
             try:
                 _, key = await cluster.locate(found, one.namespace)
             except NotReady:
@@ -325,19 +361,12 @@ class ClusterUnits(Units):
             uid = live["metadata"]["uid"]
             await cluster.delete(key, uid=uid)
             doomed.append((key, uid))
-        await together(self._until_gone(cluster, key, uid) for key, uid in doomed)
+        await together(cluster.until_gone(key, uid) for key, uid in doomed)
         return kept
 
     async def _delete(self, cluster: Cluster, key: ObjectKey, uid: str) -> None:
         await cluster.delete(key, uid=uid)
-        await self._until_gone(cluster, key, uid)
-
-    async def _until_gone(self, cluster: Cluster, key: ObjectKey, uid: str) -> None:
-        while (live := await cluster.get(key, metadata_only=True)) is not None:
-            if live["metadata"]["uid"] != uid:
-                return
-            with suppress(Gone):
-                await cluster.until_deleted(key, uid)
+        await cluster.until_gone(key, uid)
 
     async def release(self, cluster: ClusterRef) -> UnitResult:
         """See `Units.release`. The claim on the namespace goes last, so a retry finds it again."""
@@ -366,7 +395,3 @@ class ClusterUnits(Units):
 
 
 _FINAL: Final = frozenset({health.Verdict.CURRENT, health.Verdict.FAILED})
-
-
-def _is_ready(live: Manifest | None) -> bool:
-    return live is not None and health.assess(live).is_ready

@@ -17,6 +17,7 @@ from emco.domain.errors import Invalid, Unprocessable
 from emco.domain.history import WHO_HEADER
 from emco.domain.kinds.delivery import Deployment
 from emco.domain.lifecycle import OnBusy
+from emco.domain.releases import Answer
 from emco.domain.resource import Address, Body, Name
 
 MAX_WHO: Final = 128
@@ -73,6 +74,24 @@ class MigrateBody(AskBody):
     """The body of a migrate."""
 
     spec: MigrateSpec
+
+
+class AnswerSpec(Body):
+    """A hook's id, as `explain` shows it, and what became of it: `done`, or to be run `again`."""
+
+    hook: str = Field(max_length=2000, examples=["3:pre-upgrade:0:Job/migrate:web@edge+c1"])
+    answer: Answer
+
+
+class AnswerBody(AskBody):
+    """The body of an answer."""
+
+    spec: AnswerSpec
+
+
+def read_answer(content: bytes) -> AnswerBody:
+    """Raises `Invalid` naming the field when the hook is missing or the answer is none."""
+    return _parsed(AnswerBody, content)
 
 
 def read_asked(request: Request, content: bytes, at: Address, queries: Queries) -> Asked:

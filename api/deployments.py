@@ -7,6 +7,7 @@ from typing import Final
 from fastapi import Request, Response
 from starlette.concurrency import run_in_threadpool
 
+from api.asking import AnswerBody
 from api.endpoints import Queries, json_response
 from api.looking import accepted, connectivity, queried
 from api.operations import Accepted, Asked, Operations
@@ -24,6 +25,7 @@ from emco.domain.lifecycle import OnBusy, Verb, accept, after
 from emco.domain.plan import diff
 from emco.domain.plan.manifests import key_of, without_secrets
 from emco.domain.plan.model import Manifest, Plan, Rendered
+from emco.domain.releases import HookRow, answered
 from emco.domain.resource import Address, Resource
 from emco.domain.status import ObjectKey, UnitRow
 from emco.store.model import Stored
@@ -84,6 +86,22 @@ class Deployments:
     async def explain(self, request: Request, at: Address, queries: Queries) -> Response:
         """What every unit is doing and waiting for."""
         return json_response(await run_in_threadpool(self._explain, at))
+
+    async def answer(self, at: Address, body: AnswerBody) -> Response:
+        """A person's word on a hook that nobody saw end."""
+        return json_response(await run_in_threadpool(self._answer, at, body))
+
+    def _answer(self, at: Address, body: AnswerBody) -> report.Json:
+        self._store.get(at)
+        known = self._store.hook(at, body.spec.hook)
+
+        def change(row: HookRow) -> HookRow:
+            try:
+                return answered(row, body.spec.answer, datetime.now(UTC))
+            except ValueError as error:
+                raise Conflict(f"The hook {row.id} needs no answer", str(error)) from None
+
+        return self._store.change_hook(at, known, change).model_dump(mode="json")
 
     def _approve(self, at: Address) -> None:
         deployment = self._store.get(at)
@@ -249,6 +267,7 @@ class Deployments:
             units,
             queue=[row.verb for row in reversed(waiting)],
             remnants=left,
+            hooks=self._store.hooks(at),
         )
 
 

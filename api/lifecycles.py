@@ -127,6 +127,10 @@ def lifecycle_routes(store: Store, operations: Operations, settings: Settings) -
             },
         )
 
+    async def answer(request: Request, at: Address, queries: Queries) -> Response:
+        content = await read_limited(request, settings.max_body_bytes)
+        return await deployments.answer(at, asking.read_answer(content))
+
     verb(Deployment, "approve", without_body(deployments.approve))
     operation(Verb.INSTANTIATE, with_plan=True)
     operation(Verb.UPDATE, with_plan=True)
@@ -141,9 +145,11 @@ def lifecycle_routes(store: Store, operations: Operations, settings: Settings) -
         asking.read_migrate,
         openapi_extra=openapi.json_body(asking.MigrateBody),
     )
+    operation(Verb.TEST)
     operation(Verb.STOP)
     operation(Verb.RESUME)
     operation(Verb.TERMINATE)
+    verb(Deployment, "answer", answer, openapi_extra=openapi.json_body(asking.AnswerBody))
     question(Deployment, "status", deployments.status, _DEPLOYMENT_FILTERS, _OBJECT)
     question(Deployment, "explain", deployments.explain, (), openapi.ref(openapi.Explanation))
     question(Deployment, "plan", deployments.plan, [_REVISION], openapi.ref(PlanReport))

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 from pydantic.fields import FieldInfo
 from pydantic.json_schema import models_json_schema
 
-from api.asking import MigrateBody, RollbackBody
+from api.asking import AnswerBody, MigrateBody, RollbackBody
 from api.bodies import body_model
 from api.problems import PROBLEM
 from emco.domain.plan.report import PlanReport
@@ -76,6 +76,22 @@ class Remnant(BaseModel):
     objects: list[str]
 
 
+class HookExplained(BaseModel):
+    """The last run of one hook; `question` when only an answer lets it go on."""
+
+    id: str = Field(examples=["3:pre-upgrade:0:Job/migrate:web@edge+c1"])
+    event: str = Field(examples=["pre-upgrade"])
+    kind: str = Field(examples=["Job"])
+    name: str
+    app: str
+    cluster: str
+    state: str = Field(examples=["Running"])
+    attempt: int
+    since: str
+    message: str
+    question: str
+
+
 class Explanation(BaseModel):
     """What is going on in a deployment, unit by unit."""
 
@@ -88,6 +104,7 @@ class Explanation(BaseModel):
     revision: int
     queue: list[str]
     remnants: list[Remnant]
+    hooks: list[HookExplained]
     units: list[UnitExplained]
 
 
@@ -98,6 +115,7 @@ _ANSWERS: Final = (
     PlanReport,
     RollbackBody,
     MigrateBody,
+    AnswerBody,
 )
 
 

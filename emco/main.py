@@ -27,9 +27,13 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 
 from activities.clusters import Clusters
 from activities.drift import ClusterDrift
+from activities.ground import Ground
 from activities.helm import Renderer
+from activities.hooks import ClusterHooks
+from activities.namespaces import Namespaces
 from activities.planning import StoredPlanning
 from activities.records import StoredRecords
+from activities.releases import Releases
 from activities.units import ClusterUnits
 from activities.watches import Watches
 from api.app import create_app
@@ -45,11 +49,13 @@ from workflows.deployment import DeploymentWorkflow
 from workflows.preview import PlanPreviewWorkflow
 from workflows.removal import ClusterRemovalWorkflow
 from workflows.rollout import ClusterRolloutWorkflow
+from workflows.testing import ClusterTestWorkflow
 
 WORKFLOWS = (
     DeploymentWorkflow,
     ClusterRolloutWorkflow,
     ClusterRemovalWorkflow,
+    ClusterTestWorkflow,
     PlanPreviewWorkflow,
 )
 SANDBOX = SandboxedWorkflowRunner(
@@ -132,9 +138,13 @@ async def worker(
     watches = Watches()
     records = StoredRecords(store)
     planning = StoredPlanning(store, clusters, Renderer(find_helm(settings)))
-    units = ClusterUnits(store, clusters, planning, watches)
+    namespaces = Namespaces(store)
+    ground = Ground(namespaces, watches)
+    releases = Releases(store, planning)
+    hooks = ClusterHooks(store, clusters, planning, watches, ground, releases)
+    units = ClusterUnits(store, clusters, planning, watches, namespaces, ground, releases, hooks)
     drift = ClusterDrift(store, clusters, planning, watches)
-    groups: tuple[Group, ...] = (records, planning, units, drift)
+    groups: tuple[Group, ...] = (records, planning, units, hooks, drift)
     try:
         yield Worker(
             client,

@@ -141,6 +141,11 @@ class DeploymentWorkflow:
         """With the same plan; what is done already is not done again."""
         return await self._ask(Verb.RESUME, request)
 
+    @workflow.update(name="test", description="Run the test hooks of what is up")
+    async def test(self, request: Request) -> Begun:
+        """Nothing of the deployment is changed, whatever they come to."""
+        return await self._ask(Verb.TEST, request)
+
     @workflow.update(name="stop", description="Halt the running operation at the next safe point")
     async def stop(self, request: Request) -> Begun:
         """What is done stays; resume or terminate go on from there."""
@@ -174,6 +179,10 @@ class DeploymentWorkflow:
                 "stop or await that one; what is half done cannot be handed over"
             )
         self._refuse_when_busy(Verb.MIGRATE, request)
+
+    @test.validator
+    def _may_test(self, request: Request) -> None:
+        self._refuse_when_busy(Verb.TEST, request)
 
     @resume.validator
     def _may_resume(self, request: Request) -> None:

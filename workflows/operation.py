@@ -20,6 +20,7 @@ from workflows import options
 from workflows.failures import all_of, is_unreachable, raise_first, results_of, root_message
 from workflows.removal import ClusterRemovalWorkflow
 from workflows.rollout import ClusterRolloutWorkflow
+from workflows.testing import ClusterTestWorkflow
 
 Report = Callable[[str, str], None]
 """Told (cluster, step) whenever a cluster's part moves on."""
@@ -45,6 +46,8 @@ class Operation:
         """Do it. Only cancellation is raised; every failure is an ending."""
         if self._begun.verb is Verb.TERMINATE:
             return await self._settled(self._take_down)
+        if self._begun.verb is Verb.TEST:
+            return await self._settled(self._test)
         return await self._settled(self._bring_up)
 
     async def sweep(self, remnants: Iterable[str]) -> None:
@@ -164,6 +167,15 @@ class Operation:
             failure=f"{failure}; rolled back, nothing of it is left",
             remnants=gone.remnants,
         )
+
+    # -- testing it -----------------------------------------------------------------------------
+
+    async def _test(self) -> Ending:
+        """Run the tests of what is in effect, on every cluster; nothing of it is changed."""
+        plan = await self._plan(self._begun.base)
+        parts = {c: self._part(c, plan.digest) for c in plan.clusters}
+        await self._on_clusters(ClusterTestWorkflow.run, parts, halt=False)
+        return Ending(outcome=Outcome.DONE)
 
     # -- taking it down -------------------------------------------------------------------------
 

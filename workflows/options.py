@@ -70,6 +70,25 @@ MUTATE_BRIEFLY: Final = _Activity(
 )
 """A removal that gives a silent cluster half a minute at most; what is left is removed later."""
 
+HOOK: Final = _Activity(
+    start_to_close_timeout=timedelta(hours=25),
+    heartbeat_timeout=timedelta(seconds=10),
+    cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+    retry_policy=_PATIENT,
+)
+"""A hook of a chart. How long its work may take is its own setting (a day at most), counted from
+when its object was made; this only ends an attempt that hangs."""
+
+HOOK_BRIEFLY: Final = _Activity(
+    start_to_close_timeout=timedelta(hours=25),
+    heartbeat_timeout=timedelta(seconds=10),
+    cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+    retry_policy=RetryPolicy(
+        initial_interval=timedelta(seconds=1), backoff_coefficient=2, maximum_attempts=4
+    ),
+)
+"""A hook of a removal that gives a silent cluster half a minute at most."""
+
 WAIT: Final = _Activity(
     start_to_close_timeout=timedelta(hours=24),
     heartbeat_timeout=timedelta(seconds=10),

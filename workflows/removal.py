@@ -7,9 +7,10 @@ import asyncio
 
 from temporalio import workflow
 
-from emco.domain.contracts import ClusterRef, Planning, UnitRef, Units
+from emco.domain.contracts import ClusterRef, Planning, Stage, UnitRef, Units
 from workflows import options
 from workflows.failures import all_of
+from workflows.hooks import UnitHooks
 
 
 @workflow.defn(name="ClusterRemoval")
@@ -29,7 +30,7 @@ class ClusterRemovalWorkflow:
             Planning.outline, part, **options.BOOKKEEPING
         )
         workflow.set_current_details(f"removing {len(outline.apps)} apps from {part.cluster}")
-        units = {app: self._unit(app) for app in outline.apps}
+        units = {app: self._unit(app, hooked=app in outline.hooked) for app in outline.apps}
         await all_of(units, f"on {part.cluster}", halt=False)
         await workflow.execute_activity_method(
             Units.release, part, summary=f"leave {part.cluster}", **self._policy
@@ -37,9 +38,12 @@ class ClusterRemovalWorkflow:
         workflow.set_current_details(f"nothing is left on {part.cluster}")
         return len(outline.apps)
 
-    async def _unit(self, app: str) -> None:
+    async def _unit(self, app: str, *, hooked: bool) -> None:
         unit = UnitRef(**self._part.model_dump(), app=app)
+        hooks = await UnitHooks.of(unit, Stage.REMOVE, hooked=hooked, patient=self._part.patient)
+        await hooks.before()
         async with self._slots:
             await workflow.execute_activity_method(
                 Units.remove, unit, summary=f"remove {app} from {unit.cluster}", **self._policy
             )
+        await hooks.after()

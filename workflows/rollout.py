@@ -4,16 +4,17 @@ import asyncio
 
 from temporalio import workflow
 
-from emco.domain.contracts import ClusterRef, Outline, Planning, Step, UnitRef, Units
+from emco.domain.contracts import ClusterRef, Outline, Planning, Stage, Step, UnitRef, Units
 from workflows import options
 from workflows.failures import all_of
+from workflows.hooks import UnitHooks
 
 _TOLD = {Step.APPLY: "waiting", Step.AWAIT: "applied", Step.KEEP: "unchanged"}
 
 
 @workflow.defn(name="ClusterRollout")
 class ClusterRolloutWorkflow:
-    """apply -> deployed -> ready -> prune, for each app of one cluster that is not there yet."""
+    """hooks -> apply -> ready -> hooks -> prune, for each app of one cluster that is not there yet."""
 
     @workflow.init
     def __init__(self, part: ClusterRef) -> None:
@@ -50,16 +51,8 @@ class ClusterRolloutWorkflow:
         if step is Step.KEEP and app not in outline.prune:
             return
         async with self._window:
-            if step is Step.APPLY:
-                await self._apply(unit)
             if step is not Step.KEEP:
-                self._step(app, "applied")
-                await workflow.execute_activity_method(
-                    Units.ready,
-                    unit,
-                    summary=f"wait until {app} is ready on {unit.cluster}",
-                    **options.WAIT,
-                )
+                await self._bring_up(unit, step, hooked=app in outline.hooked)
             if app in outline.prune:
                 self._step(app, "pruning")
                 await workflow.execute_activity_method(
@@ -69,6 +62,22 @@ class ClusterRolloutWorkflow:
                     **options.MUTATE,
                 )
             self._step(app, "ready")
+
+    async def _bring_up(self, unit: UnitRef, step: Step, *, hooked: bool) -> None:
+        hooks = await UnitHooks.of(unit, Stage.APPLY, hooked=hooked)
+        if step is Step.APPLY:
+            self._step(unit.app, "hooks before")
+            await hooks.before()
+            await self._apply(unit)
+        self._step(unit.app, "applied")
+        await workflow.execute_activity_method(
+            Units.ready,
+            unit,
+            summary=f"wait until {unit.app} is ready on {unit.cluster}",
+            **options.WAIT,
+        )
+        self._step(unit.app, "hooks after")
+        await hooks.after()
 
     async def _apply(self, unit: UnitRef) -> None:
         async with self._slots:

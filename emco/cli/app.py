@@ -29,6 +29,8 @@ VERBS: Final = {
     "update": ("emco.cli.operate", "update", _OPERATIONS),
     "rollback": ("emco.cli.operate", "rollback", _OPERATIONS),
     "migrate": ("emco.cli.operate", "migrate", _OPERATIONS),
+    "test": ("emco.cli.operate", "run_tests", _OPERATIONS),
+    "answer": ("emco.cli.operate", "answer", _OPERATIONS),
     "stop": ("emco.cli.operate", "stop", _OPERATIONS),
     "resume": ("emco.cli.operate", "resume", _OPERATIONS),
     "status": ("emco.cli.operate", "status", _OPERATIONS),

@@ -152,9 +152,8 @@ def _show_unit(unit: Mapping[str, Any]) -> None:
         if item["action"] != "keep":
             _show_object(item)
     for hook in unit["hooks"]:
-        terminal.say(
-            f"    hook {hook['kind']} {hook['name']}: {hook['events']} (not run yet)", "dim"
-        )
+        if hook["runs"]:
+            terminal.say(f"    {hook['event']} hook {hook['kind']} {hook['name']}", "dim")
 
 
 def _show_object(item: Mapping[str, Any]) -> None:

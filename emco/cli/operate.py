@@ -18,6 +18,7 @@ from emco.domain.history import OPERATION_HEADER
 from emco.domain.kinds.delivery import Deployment
 from emco.domain.lifecycle import OnBusy, Progress, State, Verb, begun, done, failed, stopped
 from emco.domain.names import short_name
+from emco.domain.releases import Answer, HookState
 from emco.domain.resource import Address, kind_named
 from emco.domain.status import Phase
 
@@ -47,6 +48,7 @@ _ACCEPTED: Final = {
     Verb.UPDATE: "updating",
     Verb.ROLLBACK: "rolling back",
     Verb.MIGRATE: "migrating",
+    Verb.TEST: "testing",
     Verb.STOP: "stopping",
     Verb.RESUME: "resuming",
 }
@@ -167,6 +169,43 @@ def migrate(
     target = Address.of(Deployment, [project, app, version, name])
     asked = _Ask(wait=wait, timeout=timeout, body=body, watched=target)
     _operate(Verb.MIGRATE, address, asked)
+
+
+def run_tests(
+    deployment: DeploymentArgument,
+    on_busy: BusyOption = OnBusy.REFUSE,
+    why: WhyOption = "",
+    wait: WaitOption = False,
+    timeout: TimeoutOption = None,
+) -> None:
+    """Run the test hooks of everything that is up, as `helm test` does; nothing else is changed.
+
+    Example:
+
+        emco test shop/online-boutique/v1/boutique --wait
+    """
+    asked = _Ask(wait=wait, timeout=timeout, why=why, on_busy=on_busy)
+    _operate(Verb.TEST, places.deployment(deployment), asked)
+
+
+def answer(
+    deployment: DeploymentArgument,
+    hook: Annotated[str, typer.Argument(help="Its id, as `emco explain` shows it")],
+    word: Annotated[Answer, typer.Argument(metavar="done|again", help="Did it do its work?")],
+) -> None:
+    """Say what became of a hook whose object vanished before anybody saw how it ended.
+
+    After `done` it counts as finished; after `again` it is run anew. Then resume.
+
+    Example:
+
+        emco answer shop/online-boutique/v1/boutique '3:pre-upgrade:0:Job/migrate:web@edge+c1' done
+    """
+    address = places.deployment(deployment)
+    with connected() as api:
+        api.post(f"{address}/answer", body={"spec": {"hook": hook, "answer": word}})
+    terminal.say(f"answered  {hook}: {word}")
+    terminal.err().print(f"go on: emco resume {short_name(address)}")
 
 
 def stop(
@@ -354,6 +393,14 @@ def explained(seen: tree.Explanation) -> list[str]:
         lines += [f"  waits for {reason}" for reason in unit.waiting_for]
         if unit.next_step:
             lines.append(f"  next: {unit.next_step}{_when(unit)}")
+    for hook in seen.hooks:
+        if hook.state is not HookState.SUCCEEDED:
+            told = f": {hook.message}" if hook.message else ""
+            lines.append(
+                f"The {hook.event} hook {hook.name} of {hook.app} on {hook.cluster} is {hook.state}{told}."
+            )
+        if hook.question:
+            lines.append(f"  {hook.question}: emco answer {seen.deployment} '{hook.id}' done|again")
     ready = sum(unit.phase is Phase.READY for unit in seen.units)
     if seen.units and ready == len(seen.units):
         clusters = len({unit.cluster for unit in seen.units})

@@ -19,6 +19,7 @@ from rich.text import Text
 from emco.cli import terminal
 from emco.cli.failures import Code, Failure
 from emco.domain.lifecycle import RUNNING, Progress
+from emco.domain.releases import HookState
 from emco.domain.status import Phase
 
 POLL_SECONDS: Final = 0.4
@@ -29,6 +30,7 @@ _MARKS: Final = {
     Phase.PENDING: ("○", "dim"),
     Phase.APPLYING: ("◔", "cyan"),
     Phase.APPLIED: ("◑", "yellow"),
+    Phase.RUNNING_HOOK: ("⚙", "cyan"),
     Phase.READY: ("●", "green"),
     Phase.RETRYING: ("↻", "magenta"),
     Phase.FAILED: ("✗", "bold red"),
@@ -89,6 +91,20 @@ class Remnant(_Answer):
     objects: tuple[str, ...] = ()
 
 
+class HookSeen(_Answer):
+    """The last run of one hook."""
+
+    id: str
+    event: str
+    name: str
+    app: str
+    cluster: str
+    state: HookState
+    since: datetime
+    message: str = ""
+    question: str = ""
+
+
 class Explanation(_Answer):
     """The answer of GET …/explain. `began` is when the operation was accepted, where that was asked."""
 
@@ -102,6 +118,7 @@ class Explanation(_Answer):
     queue: tuple[str, ...] = ()
     remnants: tuple[Remnant, ...] = ()
     began: datetime | None = None
+    hooks: tuple[HookSeen, ...] = ()
     units: tuple[Unit, ...] = ()
 
     @property

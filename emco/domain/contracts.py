@@ -175,6 +175,47 @@ class Outline(Message):
     apps: tuple[str, ...] = ()
     steps: dict[str, Step] = Field(default_factory=dict)
     prune: tuple[str, ...] = ()
+    hooked: tuple[str, ...] = ()
+    """The apps whose charts have hooks."""
+
+
+class Stage(StrEnum):
+    """What a unit goes through, as far as its hooks care."""
+
+    APPLY = "apply"
+    REMOVE = "remove"
+    TEST = "test"
+
+
+class HooksRequest(UnitRef):
+    """Ask which hooks are to run around a stage of a unit."""
+
+    stage: Stage = Stage.APPLY
+
+
+class HookStep(Message):
+    """One hook of an event; `title` is what people call it."""
+
+    event: str
+    index: int
+    title: str
+
+
+class HookPlan(Message):
+    """The hooks before and after a stage, in Helm's order. `goal` is Helm's word for the stage."""
+
+    goal: str = ""
+    before: tuple[HookStep, ...] = ()
+    after: tuple[HookStep, ...] = ()
+
+
+class HookRef(UnitRef):
+    """One hook of one unit. After the `last` of an event what hooks leave behind is tidied up."""
+
+    goal: str
+    event: str
+    index: int
+    last: bool = False
 
 
 class UnitResult(Message):
@@ -303,6 +344,24 @@ class Units(Group, ABC):
     @abstractmethod
     async def release(self, cluster: ClusterRef) -> UnitResult:
         """Remove the namespace if we made it and nobody needs it; repeated calls change nothing."""
+
+
+class Hooks(Group, ABC):
+    """The hooks of one app on one cluster."""
+
+    @activity.defn(name="hooks.begin")
+    @abstractmethod
+    async def begin(self, request: HooksRequest) -> HookPlan:
+        """Begin the unit's release, and say which hooks run around it. A second call in the same
+        operation, or in one that resumes it, begins nothing and says the same."""
+
+    @activity.defn(name="hooks.run")
+    @abstractmethod
+    async def run(self, hook: HookRef) -> UnitResult:
+        """Run one hook to its end, whatever became of earlier attempts to do so.
+
+        One that has finished is not run again; one that is under way is waited for.
+        """
 
 
 class Drift(Group, ABC):

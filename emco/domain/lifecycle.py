@@ -53,6 +53,7 @@ class Verb(StrEnum):
     ROLLBACK = "rollback"
     MIGRATE = "migrate"
     HEAL = "heal"
+    TEST = "test"
     STOP = "stop"
     RESUME = "resume"
     TERMINATE = "terminate"
@@ -182,6 +183,7 @@ _NOT_MOVING: Final = Refusal(f"{_DIG} is not instantiating or terminating:{{name
 _UNKNOWN: Final = Refusal(f"{_DIG} is in an unknown state{{state}}")
 _NOTHING_TO_RESUME: Final = Refusal(f"{_DIG} has nothing to resume: {{name}}")
 _TERMINATING: Final = Refusal(f"{_DIG} has not completed terminating: {{name}}")
+_NOT_COMPLETE: Final = Refusal(f"{_DIG} is not completely instantiated: {{name}}")
 _BUSY: Final = Refusal(f"{_DIG} has an operation under way: {{name}}")
 
 _DOWN: Final = {
@@ -189,6 +191,7 @@ _DOWN: Final = {
     Verb.ROLLBACK: _NOT_UP,
     Verb.MIGRATE: _NOT_UP,
     Verb.HEAL: _NOT_UP,
+    Verb.TEST: _NOT_UP,
     Verb.TERMINATE: _NOT_UP,
     Verb.RESUME: _NOTHING_TO_RESUME,
 }
@@ -212,6 +215,7 @@ TRANSITIONS: Final[Mapping[State, Mapping[Verb, State | Refusal]]] = {
         Verb.ROLLBACK: State.INSTANTIATED,
         Verb.MIGRATE: State.UPDATED,
         Verb.HEAL: State.INSTANTIATED,
+        Verb.TEST: State.INSTANTIATED,
         Verb.STOP: State.INSTANTIATE_STOPPED,
         Verb.RESUME: State.INSTANTIATED,
         Verb.TERMINATE: State.TERMINATED,
@@ -223,6 +227,7 @@ TRANSITIONS: Final[Mapping[State, Mapping[Verb, State | Refusal]]] = {
         Verb.ROLLBACK: State.INSTANTIATED,
         Verb.MIGRATE: _NOT_UP,
         Verb.HEAL: _NOT_UP,
+        Verb.TEST: _NOT_COMPLETE,
         Verb.STOP: Refusal(f"{_DIG} instantiation already stopped: {{name}}"),
         Verb.RESUME: State.INSTANTIATED,
         Verb.TERMINATE: State.TERMINATED,
@@ -264,6 +269,9 @@ _ADOPTED: Final[Mapping[Verb, State]] = {
     Verb.INSTANTIATE: State.INSTANTIATED,
     Verb.TERMINATE: State.TERMINATED,
 }
+_RETURNING: Final = frozenset({Verb.UPDATE, Verb.ROLLBACK, Verb.HEAL, Verb.TEST})
+"""Verbs after which everything may be as it was before."""
+
 _STOPPED: Final[Mapping[State, State]] = {
     State.INSTANTIATE_STOPPED: State.INSTANTIATED,
     State.TERMINATE_STOPPED: State.TERMINATED,
@@ -309,6 +317,8 @@ def after(
             name,
             f"{life.verb or 'it'}: wait for it, or ask with onBusy=queue or supersede",
         )
+    elif verb is Verb.TEST and life.progress is not Progress.INSTANTIATED:
+        raise _illegal(_NOT_COMPLETE, life, name, "only what is up as a whole can be tested")
     elif verb is Verb.RESUME and life.progress not in _RESUMABLE and not adopt:
         raise _illegal(_NOTHING_TO_RESUME, life, name, "nothing of it failed or was stopped")
     return outcome
@@ -355,7 +365,7 @@ def accept(
             "operation": operation,
             "verb": goal,
             "message": "",
-            "before": _settled(life) if verb in (Verb.UPDATE, Verb.ROLLBACK, Verb.HEAL) else None,
+            "before": _settled(life) if verb in _RETURNING else None,
         }
     )
 
@@ -449,7 +459,7 @@ def ended(life: Lifecycle, outcome: Outcome, *, now: datetime, failure: str = ""
     update: dict[str, object] = {"message": failure, "before": None}
     if outcome is not Outcome.STOPPED and life.state in _STOPPED:  # it was over before the stop
         life = _noted(life, _STOPPED[life.state], now)
-    if outcome is Outcome.UNTOUCHED and life.before is not None:
+    if (outcome is Outcome.UNTOUCHED or verb is Verb.TEST) and life.before is not None:
         return life.before.model_copy(update={"message": failure, "operation": life.operation})
     if outcome is Outcome.DONE:
         update |= {"progress": done(verb), **_in_effect(life, verb)}

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict
 
 from emco.domain.errors import Invalid
 from emco.domain.lifecycle import Action, Lifecycle, Progress, State
+from emco.domain.releases import HookRow, HookState
 from emco.domain.status import (
     NAMESPACE_CLAIM,
     Deployed,
@@ -228,10 +229,12 @@ def explanation(
     *,
     queue: Sequence[str] = (),
     remnants: Sequence[Footprint] = (),
+    hooks: Sequence[HookRow] = (),
 ) -> Json:
     """What is going on, in one answer: every unit with its phase, what it waits for and what is next.
 
-    `queue` are the verbs that wait for their turn, `remnants` what a terminate had to leave.
+    `queue` are the verbs that wait for their turn, `remnants` what a terminate had to leave, `hooks`
+    the last runs of the charts' hooks, the oldest first.
     """
     return {
         "deployment": deployment,
@@ -246,6 +249,9 @@ def explanation(
             {"cluster": one.cluster, "app": one.app, "objects": [str(k) for k in one.objects]}
             for one in remnants
             if one.app != NAMESPACE_CLAIM
+        ],
+        "hooks": [
+            hook.model_dump(mode="json", include=_HOOK_SHOWN) | _hook(hook) for hook in hooks
         ],
         "units": [
             {
@@ -265,6 +271,16 @@ def explanation(
     }
 
 
+_HOOK_SHOWN: Final = {"id", "event", "app", "cluster", "state", "attempt", "since", "message"}
+
+
+def _hook(hook: HookRow) -> Json:
+    """The rest of what is told of a hook; `question` where only a person can go on."""
+    is_lost = hook.state is HookState.LOST
+    asked = "it is gone and nobody saw how it ended: answer done, or again" if is_lost else ""
+    return {"kind": hook.key.kind, "name": hook.key.name, "question": asked}
+
+
 def _next(unit: UnitRow, life: Lifecycle) -> str:
     """What happens to a unit that is not done, and when."""
     if unit.phase in (Phase.READY, Phase.REMOVED):
@@ -280,6 +296,8 @@ def _next(unit: UnitRow, life: Lifecycle) -> str:
             return "nothing until the operation has ended"
         case Phase.PENDING:
             return "applied as soon as it is its turn"
+        case Phase.RUNNING_HOOK:
+            return "goes on when the hook has finished"
         case Phase.APPLIED:
             return "done when everything it waits for is ready"
         case _:

@@ -13,6 +13,7 @@ class Phase(StrEnum):
     PENDING = "Pending"
     APPLYING = "Applying"
     APPLIED = "Applied"
+    RUNNING_HOOK = "RunningHook"
     READY = "Ready"
     RETRYING = "Retrying"
     FAILED = "Failed"

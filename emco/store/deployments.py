@@ -108,6 +108,41 @@ class Deployments:
             ).scalars()
             return [UnitRow.model_validate(row) for row in rows]
 
+    def move_unit(
+        self,
+        deployment: Address,
+        cluster: str,
+        app: str,
+        phase: Phase,
+        message: str = "",
+        *,
+        since: datetime | None = None,
+        retry_at: datetime | None = None,
+    ) -> None:
+        """Write how far one unit is, without touching its objects; one that has no row stays without."""
+
+        def work(connection: Connection) -> None:
+            key = {
+                "deployment": resource_id(connection, deployment),
+                "cluster": cluster,
+                "app": app,
+            }
+            document = connection.execute(
+                select(t.unit.c.document).where(*_is(t.unit, key)).with_for_update()
+            ).scalar()
+            if document is None:
+                return
+            changes = {
+                "phase": phase,
+                "message": message,
+                "since": since or datetime.now(UTC),
+                "retry_at": retry_at,
+            }
+            moved = UnitRow.model_validate(document).model_copy(update=changes)
+            _upsert(connection, t.unit, key, {"document": moved.model_dump(mode="json")})
+
+        self._database.write(work)
+
     def drop_unit(self, deployment: Address, cluster: str, app: str) -> None:
         """Forget one unit; one that is not there is no error."""
 

@@ -236,7 +236,7 @@ class History:
     ) -> Lifecycle:
         """Give everything of `source` to `target` in one transaction; the target's new record.
 
-        Footprint, units, plans and revisions move. A revision number that the target had from an
+        Footprint, units, releases, plans and revisions move. A revision number that the target had from an
         earlier life names the source's revision from now on.
         """
 
@@ -278,8 +278,9 @@ def _move(connection: Connection, old: int, new: int, target: Address) -> None:
     connection.execute(
         delete(t.revision).where(t.revision.c.deployment == new, t.revision.c.number.in_(moved))
     )
-    connection.execute(delete(t.unit).where(t.unit.c.deployment == new))
-    for table in (t.footprint, t.unit, t.plan, t.revision):
+    for table in (t.unit, t.release, t.hook):
+        connection.execute(delete(table).where(table.c.deployment == new))
+    for table in (t.footprint, t.unit, t.release, t.hook, t.plan, t.revision):
         connection.execute(update(table).where(table.c.deployment == old).values(deployment=new))
 
 

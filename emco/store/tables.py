@@ -140,3 +140,21 @@ lease = Table(
     ),
     Column("operation", Text, nullable=False),
 )
+
+release = Table(
+    "release",
+    metadata,
+    Column("deployment", ForeignKey("resource.id", ondelete="CASCADE"), primary_key=True),
+    Column("cluster", Text, primary_key=True),
+    Column("app", Text, primary_key=True),
+    Column("document", JSON, nullable=False),
+)
+
+hook = Table(
+    "hook",
+    metadata,
+    Column("deployment", ForeignKey("resource.id", ondelete="CASCADE"), primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("app", Text, nullable=False),
+    Column("document", JSON, nullable=False),
+)

@@ -296,6 +296,7 @@ class Kube:
         context = ssl.create_default_context(cafile=str(pki / "ca.crt"))
         context.load_cert_chain(pki / "admin.crt", pki / "admin.key")
         self.info = info
+        self.context = context
         self.http = httpx.Client(base_url=info.server, verify=context, timeout=10, trust_env=False)
 
     def get(self, path: str) -> Any:

@@ -294,7 +294,14 @@ def test_a_plan_says_field_by_field_what_would_change_without_secrets(
     assert changed["a"]["fields"] == [{"path": "data.v", "before": "1", "after": "2"}]
     assert changed["s"]["fields"][0]["after"] == "(hidden)"
     assert unit["hooks"] == [
-        {"kind": "ConfigMap", "name": "h", "events": "pre-upgrade", "weight": "0"}
+        {
+            "kind": "ConfigMap",
+            "name": "h",
+            "event": "pre-upgrade",
+            "weight": 0,
+            "scope": "release",
+            "runs": True,
+        }
     ]
     assert maps(kubes["c1"], shop)["a"] == {"v": "1"}, "looking changes nothing"
 

@@ -1,7 +1,7 @@
 """Activities that remember what they were told and fail where a test says so."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -18,6 +18,11 @@ from emco.domain.contracts import (
     Ended,
     EndRequest,
     FailureType,
+    HookPlan,
+    HookRef,
+    Hooks,
+    HooksRequest,
+    HookStep,
     Outline,
     Planning,
     PlanRequest,
@@ -26,6 +31,7 @@ from emco.domain.contracts import (
     PreviewRequest,
     Records,
     Rules,
+    Stage,
     Step,
     UnitRef,
     UnitResult,
@@ -62,6 +68,8 @@ class World:
     drift: asyncio.Event = field(default_factory=asyncio.Event)
     hold: dict[str, asyncio.Event] = field(default_factory=dict)
     targets: dict[str, Lifecycle] = field(default_factory=dict)
+    hooks: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """App to its hooks, each `event name`: `pre-install migrate`."""
 
     @property
     def present(self) -> set[tuple[str, str]]:
@@ -194,14 +202,18 @@ class FakePlanning(Planning):
         plan = self._world.plans.get(request.plan, {}).get(request.cluster, ())
         there = {app for c, app in self._world.applied if c == request.cluster}
         if not request.plan or request.leaving:
-            return Outline(apps=tuple(sorted(there - set(plan))))
+            going = tuple(sorted(there - set(plan)))
+            return Outline(apps=going, hooked=self._hooked(going))
         steps = {
             app: Step.KEEP
             if self._world.applied.get((request.cluster, app)) == request.plan and not request.force
             else Step.APPLY
             for app in plan
         }
-        return Outline(apps=plan, steps=steps)
+        return Outline(apps=plan, steps=steps, hooked=() if request.force else self._hooked(plan))
+
+    def _hooked(self, apps: Iterable[str]) -> tuple[str, ...]:
+        return tuple(app for app in apps if app in self._world.hooks)
 
 
 class FakeUnits(Units):
@@ -241,6 +253,38 @@ class FakeUnits(Units):
         return UnitResult()
 
 
+class FakeHooks(Hooks):
+    """Hooks are lines in the log."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._known: dict[tuple[str, str], str] = {}
+
+    async def begin(self, request: HooksRequest) -> HookPlan:
+        unit = request.cluster, request.app
+        goal = {Stage.REMOVE: "delete", Stage.TEST: "test"}.get(request.stage)
+        if goal is None:
+            goal = "upgrade" if unit in self._known else "install"
+            self._known[unit] = request.plan
+        hooks = self._world.hooks[request.app]
+        first = "test" if goal == "test" else f"pre-{goal}"
+        return HookPlan(
+            goal=goal,
+            before=self._steps(hooks, first),
+            after=() if goal == "test" else self._steps(hooks, f"post-{goal}"),
+        )
+
+    def _steps(self, hooks: Iterable[str], event: str) -> tuple[HookStep, ...]:
+        found = [hook for hook in hooks if hook.split()[0] == event]
+        return tuple(HookStep(event=event, index=n, title=t) for n, t in enumerate(found))
+
+    async def run(self, hook: HookRef) -> UnitResult:
+        hooks = [h for h in self._world.hooks[hook.app] if h.split()[0] == hook.event]
+        last = " and tidies up" if hook.last else ""
+        await self._world.did(f"{hooks[hook.index]}{last}", hook.cluster)
+        return UnitResult(objects=1)
+
+
 class FakeDrift(Drift):
     """Drifts when the test says so."""
 
@@ -258,5 +302,11 @@ class FakeDrift(Drift):
 
 def activities(world: World) -> list[Callable[..., Any]]:
     """Everything a worker needs to run our workflows against `world`."""
-    groups = (FakeRecords(world), FakePlanning(world), FakeUnits(world), FakeDrift(world))
+    groups = (
+        FakeRecords(world),
+        FakePlanning(world),
+        FakeUnits(world),
+        FakeHooks(world),
+        FakeDrift(world),
+    )
     return [method for group in groups for method in group.activities()]

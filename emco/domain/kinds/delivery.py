@@ -68,6 +68,12 @@ class Policies(Body):
     drift: Literal["off", "warn", "heal"] = Field(
         default="off", description="What is done about objects that somebody else changed"
     )
+    hook_timeout: int = Field(
+        default=300,
+        ge=1,
+        le=86400,
+        description="Seconds that a hook may run; its annotation emco.io/hook-timeout goes first",
+    )
     revisions: int = Field(default=10, ge=1, le=1000, description="How many are kept")
     ignore_differences: list[IgnoredDifference] = Field(default_factory=list, max_length=100)
 

@@ -3,7 +3,7 @@
 Both steps are pure, so that the same snapshot and the same renderings always give the same plan.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 
 from emco.domain.plan.manifests import key_of
@@ -28,23 +28,31 @@ class Rendering:
 
     app: AppInput
     capabilities: Capabilities
+    is_upgrade: bool = False
 
     @property
     def key(self) -> str:
         """Equal for renderings that must give the same objects."""
-        return digest_of([self.app.model_dump(), self.capabilities.digest])
+        return digest_of([self.app.model_dump(), self.capabilities.digest, self.is_upgrade])
 
 
 def renderings(
-    snapshot: Snapshot, placed: Placed, capabilities: Mapping[str, Capabilities]
-) -> dict[str, Rendering]:
-    """The distinct renderings that a plan needs, by key. `capabilities` is by cluster name."""
-    wanted = [
-        Rendering(app, capabilities[cluster])
+    snapshot: Snapshot,
+    placed: Placed,
+    capabilities: Mapping[str, Capabilities],
+    installed: Set[tuple[str, str]] = frozenset(),
+) -> dict[tuple[str, str], Rendering]:
+    """What has to be rendered for each (app, cluster); those with an equal `key` are the same.
+
+    `capabilities` is by cluster name; `installed` are the units that have a release already.
+    """
+    return {
+        (app.name, cluster): Rendering(
+            app, capabilities[cluster], is_upgrade=(app.name, cluster) in installed
+        )
         for app in snapshot.apps
         for cluster in placed[app.name]
-    ]
-    return {rendering.key: rendering for rendering in wanted}
+    }
 
 
 def inputs_digest(snapshot: Snapshot) -> str:
@@ -69,7 +77,12 @@ def compile_plan(
             keys = tuple(key_of(item) for item in objects.resources)
             units.append(
                 UnitPlan(
-                    app=app.name, cluster=cluster, manifest=digest, objects=keys, reason=reason
+                    app=app.name,
+                    cluster=cluster,
+                    manifest=digest,
+                    objects=keys,
+                    hooked=bool(objects.hooks),
+                    reason=reason,
                 )
             )
     return Plan(

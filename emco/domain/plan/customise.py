@@ -98,13 +98,15 @@ class _Work:
     """The objects while they change: each list entry is replaced, no object is touched."""
 
     def __init__(self, rendered: Rendered) -> None:
-        self._crds = rendered.crds
+        self._rendered = rendered
         self._objects = [*rendered.resources, *rendered.hooks]
 
     def result(self) -> Rendered:
         hooks = [o for o in self._objects if _is_hook(o)]
         others = [o for o in self._objects if not _is_hook(o)]
-        return Rendered(crds=self._crds, resources=tuple(in_order(others)), hooks=tuple(hooks))
+        return self._rendered.model_copy(
+            update={"resources": tuple(in_order(others)), "hooks": tuple(hooks)}
+        )
 
     def add(self, item: Manifest) -> int:
         key = key_of(item)

@@ -29,6 +29,12 @@ _KIND_ORDER: Final = (
 ).split()
 _RANK: Final = {kind: rank for rank, kind in enumerate(_KIND_ORDER)}
 
+_EARLY: Final = (
+    "ValidatingWebhookConfiguration MutatingWebhookConfiguration APIService Ingress IngressClass Service"
+).split()
+_UNINSTALL_ORDER: Final = [*_EARLY, *(k for k in reversed(_KIND_ORDER) if k not in _EARLY)]
+_UNINSTALL_RANK: Final = {kind: rank for rank, kind in enumerate(_UNINSTALL_ORDER)}
+
 
 def sort(documents: Iterable[tuple[str, Any]]) -> Rendered:
     """Documents as (source file in the chart, object) sorted into CRDs, resources and hooks.
@@ -62,6 +68,13 @@ def in_order(objects: Iterable[Manifest]) -> list[Manifest]:
     )
 
 
+def out_of_order(objects: Iterable[ObjectKey]) -> list[ObjectKey]:
+    """Helm's uninstall order: what others lean on goes last, and Services before their workloads."""
+    unknown = len(_UNINSTALL_ORDER)
+    last_first = [*objects][::-1]
+    return sorted(last_first, key=lambda key: _UNINSTALL_RANK.get(key.kind, unknown))
+
+
 def key_of(item: Mapping[str, Any]) -> ObjectKey:
     """The identity of one object. Its namespace stays empty when the chart left it out."""
     metadata = item["metadata"]
@@ -80,10 +93,11 @@ def mark(rendered: Rendered, *, deployment: str, app: str) -> Rendered:
     the whole cluster and outlive every release.
     """
     labels = {DEPLOYMENT_LABEL: short_hash(deployment), APP_LABEL: label_value(app)}
-    return Rendered(
-        crds=rendered.crds,
-        resources=tuple(_marked(o, labels, deployment) for o in rendered.resources),
-        hooks=tuple(_marked(o, labels, deployment) for o in rendered.hooks),
+    return rendered.model_copy(
+        update={
+            "resources": tuple(_marked(o, labels, deployment) for o in rendered.resources),
+            "hooks": tuple(_marked(o, labels, deployment) for o in rendered.hooks),
+        }
     )
 
 

@@ -95,9 +95,18 @@ class Capabilities(_Value):
         return digest_of([self.kube_version, *self.api_versions])
 
 
+class ChartInfo(_Value):
+    """What `Chart.yaml` says of a chart, as far as `helm list` shows it."""
+
+    name: str = ""
+    version: str = ""
+    app_version: str = ""
+
+
 class Rendered(_Value):
     """One chart rendered for one set of capabilities, sorted into what is done with each object."""
 
+    chart: ChartInfo = ChartInfo()
     crds: tuple[Manifest, ...] = ()
     resources: tuple[Manifest, ...] = ()
     hooks: tuple[Manifest, ...] = ()
@@ -112,6 +121,7 @@ class UnitPlan(_Value):
         description="Digest of the blob with the `Rendered` objects, marked as ours"
     )
     objects: tuple[ObjectKey, ...] = ()
+    hooked: bool = Field(default=False, description="Its chart has hooks")
     reason: str = ""
 
 

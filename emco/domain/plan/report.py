@@ -7,7 +7,7 @@ from pydantic.alias_generators import to_camel
 
 from emco.domain.history import Changes
 from emco.domain.plan import diff
-from emco.domain.plan.manifests import HOOK_ANNOTATION, HOOK_WEIGHT_ANNOTATION, in_order
+from emco.domain.plan.hooks import Event, Goal, Scope, hooks_of
 from emco.domain.plan.model import Manifest, Plan, Snapshot
 from emco.domain.plan.placement import place
 
@@ -28,12 +28,14 @@ class ShownObject(_Shown):
 
 
 class ShownHook(_Shown):
-    """One hook of a chart and when it runs."""
+    """One hook of a chart at one event; `runs` when this plan makes it run."""
 
     kind: str
     name: str
-    events: str
-    weight: str = "0"
+    event: Event
+    weight: int = 0
+    scope: Scope = Scope.RELEASE
+    runs: bool = False
 
 
 class ShownUnit(_Shown):
@@ -72,12 +74,14 @@ def plan_report(
     plan: Plan,
     changed: Mapping[str, Sequence[diff.ObjectChange]],
     hooks: Mapping[str, Sequence[Manifest]],
+    goals: Mapping[tuple[str, str], Goal | None],
     *,
     digest: str,
     revision: int,
     passed_over: Sequence[PassedOver],
 ) -> PlanReport:
-    """`changed` maps `app@cluster` to the changes of its objects, `hooks` a manifest's digest to its hooks."""
+    """`changed` maps `app@cluster` to the changes of its objects, `hooks` a manifest's digest to its hooks,
+    `goals` a unit (app, cluster) to what becomes of its release; None when it is left alone."""
     planned = {f"{u.app}@{u.cluster}": u for u in plan.units}
     units = []
     for name, changes in changed.items():
@@ -90,7 +94,9 @@ def plan_report(
                 action=_action(changes, is_planned=unit is not None),
                 reason=unit.reason if unit else "not placed here any more",
                 objects=tuple(_object(change) for change in changes),
-                hooks=_hooks(hooks[unit.manifest]) if unit else (),
+                hooks=_hooks(hooks[unit.manifest], _events(goals.get((app, cluster))))
+                if unit
+                else (),
             )
         )
     return PlanReport(
@@ -152,26 +158,22 @@ def _object(change: diff.ObjectChange) -> ShownObject:
     )
 
 
-def _hooks(items: Sequence[Manifest]) -> tuple[ShownHook, ...]:
-    """In Helm's order: by weight, then kind, then name."""
-    ranks = {item["kind"]: rank for rank, item in enumerate(in_order(items))}
-    shown = map(_hook, items)
-    return tuple(sorted(shown, key=lambda h: (_weight(h.weight), ranks[h.kind], h.name)))
+def _events(goal: Goal | None) -> frozenset[Event]:
+    return frozenset({e for e in (goal.before, goal.after) if e}) if goal else frozenset()
 
 
-def _weight(text: str) -> int:
-    """Helm takes a weight that is no number for zero."""
-    try:
-        return int(text)
-    except ValueError:
-        return 0
-
-
-def _hook(item: Manifest) -> ShownHook:
-    annotations = item["metadata"].get("annotations") or {}
-    return ShownHook(
-        kind=item["kind"],
-        name=item["metadata"]["name"],
-        events=str(annotations.get(HOOK_ANNOTATION, "")),
-        weight=str(annotations.get(HOOK_WEIGHT_ANNOTATION, "0")),
+def _hooks(items: Sequence[Manifest], runs: frozenset[Event]) -> tuple[ShownHook, ...]:
+    """Those that run now come first, event by event, in the order in which they run."""
+    shown = (
+        ShownHook(
+            kind=hook.key.kind,
+            name=hook.key.name,
+            event=event,
+            weight=hook.weight,
+            scope=hook.scope,
+            runs=event in runs,
+        )
+        for event in Event
+        for hook in hooks_of(items, event)
     )
+    return tuple(sorted(shown, key=lambda hook: not hook.runs))

@@ -60,7 +60,10 @@ def test_a_plan_reads_like_a_diff_and_ends_with_the_next_command(up: Served, emc
                 "action": "change",
                 "reason": "allOf: cluster edge+c1",
                 "objects": [{**item, "action": "change", "fields": fields}],
-                "hooks": [{"kind": "Job", "name": "migrate", "events": "pre-upgrade"}],
+                "hooks": [
+                    {"kind": "Job", "name": "migrate", "event": "pre-upgrade", "runs": True},
+                    {"kind": "Job", "name": "backup", "event": "pre-delete", "runs": False},
+                ],
             }
         ],
         "passedOver": [{"app": "frontend", "cluster": "edge+c2", "reason": "no rule"}],
@@ -70,7 +73,7 @@ def test_a_plan_reads_like_a_diff_and_ends_with_the_next_command(up: Served, emc
         "    ~ ConfigMap m",
         "        data.v: 1 -> 2",
         "        data.old: 1 is dropped",
-        "    hook Job migrate: pre-upgrade (not run yet)",
+        "    pre-upgrade hook Job migrate",
         "  frontend not on edge+c2: no rule",
         "0 to create, 1 to change, 0 to delete",
         f"next: emco update {DEPLOYMENT} --plan d1",

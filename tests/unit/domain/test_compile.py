@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emco.domain.plan.compile import Rendering, compile_plan, renderings
+from emco.domain.plan.compile import compile_plan, renderings
 from emco.domain.plan.model import AppInput, Capabilities, Plan, Rendered, Snapshot, digest_of
 
 apps = st.lists(st.sampled_from("abcdef"), unique=True, min_size=1)
@@ -29,14 +29,10 @@ def plan(names: list[str], where: list[str], versions: list[str]) -> tuple[Plan,
     wanted = renderings(given_, placed, capabilities)
     item = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}}
     units = {
-        (app.name, cluster): (
-            f"digest-{Rendering(app, capabilities[cluster]).key}",
-            Rendered(resources=(item,)),
-        )
-        for app in given_.apps
-        for cluster in placed[app.name]
+        unit: (f"digest-{rendering.key}", Rendered(resources=(item,)))
+        for unit, rendering in wanted.items()
     }
-    return compile_plan(given_, placed, units), len(wanted)
+    return compile_plan(given_, placed, units), len({r.key for r in wanted.values()})
 
 
 @given(apps, clusters, st.lists(st.sampled_from(["v1", "v2"]), min_size=3, max_size=3))

@@ -1,0 +1,323 @@
+"""Hooks under emco and under helm itself: the same chart must do the same things in the same order."""
+
+import subprocess
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from emco.sandbox import processes
+from emco.sandbox.clusters import ClusterInfo
+from emco.sandbox.toolchain import Tools
+from tests.e2e.recorder import Recorder
+from tests.e2e.system import Kube, Shop, chart, config_map, deployment
+
+WHEN = ("pre", "post")
+RESOURCES = ("cfg", "kept", "svc", "sa", "w")
+"""The objects of the torture chart that are no hooks."""
+
+
+def annotated(item: dict[str, Any], events: str, **more: str) -> dict[str, Any]:
+    """The object as a hook; `policy`, `weight` and others as Helm spells them after `hook-`."""
+    names = {"policy": "delete-policy"}
+    annotations = {"helm.sh/hook": events}
+    annotations |= {f"helm.sh/hook-{names.get(k, k)}": v for k, v in more.items()}
+    metadata = item["metadata"]
+    kept = {**metadata.get("annotations", {}), **annotations}
+    return {**item, "metadata": {**metadata, "annotations": kept}}
+
+
+def job(name: str, *, fails: bool = False, seconds: float = 0.1, **spec: Any) -> dict[str, Any]:
+    pod = {"sandbox.emco.io/runs-for": f"{seconds}s"}
+    if fails:
+        pod |= {"sandbox.emco.io/exit-code": "3", "sandbox.emco.io/message": "no such table"}
+    containers = [{"name": "main", "image": "example.com/main:1"}]
+    template = {
+        "metadata": {"annotations": pod},
+        "spec": {"restartPolicy": "Never", "containers": containers},
+    }
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": name},
+        "spec": {"backoffLimit": 0, "template": template, **spec},
+    }
+
+
+def pod(name: str) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "annotations": {"sandbox.emco.io/completes": "true"}},
+        "spec": {
+            "restartPolicy": "Never",
+            "containers": [{"name": "main", "image": "example.com/main:1"}],
+        },
+    }
+
+
+def definition(plural: str, group: str) -> dict[str, Any]:
+    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    kind = plural.capitalize()
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{plural}.{group}"},
+        "spec": {
+            "group": group,
+            "names": {
+                "plural": plural,
+                "singular": plural,
+                "kind": kind,
+                "listKind": f"{kind}List",
+            },
+            "scope": "Namespaced",
+            "versions": [
+                {
+                    "name": "v1",
+                    "served": True,
+                    "storage": True,
+                    "schema": {"openAPIV3Schema": schema},
+                }
+            ],
+        },
+    }
+
+
+def torture(namespace: str, *, version: str = "1") -> bytes:
+    """Every event, weight, policy and kind that hooks have."""
+
+    def hooked(name: str, events: str, **more: str) -> dict[str, Any]:
+        return annotated(job(name), events, **more)
+
+    before = "pre-install,pre-upgrade,pre-rollback,pre-delete"
+    after = "post-install,post-upgrade,post-rollback,post-delete"
+    group = f"{namespace}.example.com"
+    kept = annotated(config_map("kept"), "")
+    kept["metadata"]["annotations"] = {"helm.sh/resource-policy": "keep"}
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "svc"},
+        "spec": {"ports": [{"port": 80}], "selector": {"app": "w"}},
+    }
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "sa"}}
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "hush"}}
+    sub = {
+        "charts/sub/Chart.yaml": "{apiVersion: v2, name: sub, version: 0.1.0}",
+        "charts/sub/templates/hook.yaml": as_yaml(hooked("sub-before", before, weight="3")),
+        "crds/thing.yaml": as_yaml(definition("things", group)),
+    }
+    return chart(
+        "web",
+        config_map("cfg", v=version),
+        kept,
+        service,
+        account,
+        deployment("w"),
+        hooked("z-first", before, weight="-5"),
+        hooked("b-equal", before),
+        hooked("a-equal", before, weight="no number"),
+        annotated(config_map("m-equal"), before, policy="hook-succeeded"),
+        annotated(secret, before, weight="2", policy="before-hook-creation, hook-succeeded"),
+        annotated(pod("bare"), before, weight="4", policy="hook-succeeded,hook-failed"),
+        hooked("sticky", "pre-install,pre-upgrade", weight="5", policy="hook-failed"),
+        hooked("both-ends", f"{before},{after}", weight="6"),
+        annotated(definition("hooks", group), "pre-install", weight="7", policy="hook-succeeded"),
+        hooked("c-after", after, weight="1", policy="before-hook-creation,hook-succeeded"),
+        hooked("e-after", after, weight="2", policy="hook-failed,before-hook-creation"),
+        hooked("test-b", "test", policy="hook-succeeded,before-hook-creation"),
+        hooked("test-a", "test-success"),
+        hooked("never", "no-such-event"),
+        **sub,
+    )
+
+
+def as_yaml(item: Mapping[str, Any]) -> str:
+    return str(yaml.safe_dump(item))
+
+
+class Helm:
+    """The real helm, on one cluster."""
+
+    def __init__(self, binary: Path, info: ClusterInfo, namespace: str, folder: Path) -> None:
+        self._binary, self._info = binary, info
+        self._namespace, self._folder = namespace, folder
+
+    def __call__(self, verb: str, archive: bytes | None = None, *more: str) -> bool:
+        """Whether it succeeded."""
+        command = [str(self._binary), verb, "r1-web"]
+        if archive is not None:
+            file = self._folder / "web-0.1.0.tgz"
+            file.write_bytes(archive)
+            command.append(str(file))
+        command += ["-n", self._namespace, "--kubeconfig", str(self._info.kubeconfig)]
+        if verb != "test":
+            command.append("--wait")
+        done = subprocess.run(
+            [*command, *more, "--timeout", "60s"], check=False, capture_output=True, text=True
+        )
+        self.said = done.stderr
+        return done.returncode == 0
+
+
+def in_blocks(events: list[str]) -> list[str]:
+    """The events with those of ordinary objects, where they come together, in no particular order:
+    helm creates and deletes objects of one kind side by side."""
+    found: list[str] = []
+    block: list[str] = []
+    for event in events:
+        if event.split()[-1] in RESOURCES:
+            block.append(event)
+            continue
+        found += [*sorted(block), event]
+        block = []
+    return [*found, *sorted(block)]
+
+
+class Pair:
+    """The same steps by emco and by helm, and what each did."""
+
+    def __init__(self, shop: Shop, helm: Helm, kubes: dict[str, Kube]) -> None:
+        self.shop, self.helm = shop, helm
+        self._of_helm = Recorder(kubes["c1"], shop.namespace)
+        self._of_emco = Recorder(kubes["c2"], shop.namespace)
+
+    def __enter__(self) -> "Pair":
+        self._of_helm.__enter__()
+        self._of_emco.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._of_helm.__exit__(*error)
+        self._of_emco.__exit__(*error)
+
+    def step(
+        self,
+        verb: str,
+        archive: bytes | None = None,
+        *more: str,
+        well: bool = True,
+    ) -> list[str]:
+        """One verb in Helm's words; what both did, if that was the same."""
+        self._of_helm.forget()
+        self._of_emco.forget()
+        with ThreadPoolExecutor() as side_by_side:
+            by_helm = side_by_side.submit(self.helm, verb, archive, *more)
+            self._by_emco(verb, archive, well=well)
+            assert by_helm.result() is well, self.helm.said
+        processes.until(lambda: self._wanted == self._done, seconds=5)
+        assert self._done == self._wanted
+        return self._done
+
+    @property
+    def _wanted(self) -> list[str]:
+        return in_blocks(self._of_helm.events)
+
+    @property
+    def _done(self) -> list[str]:
+        return in_blocks(self._of_emco.events)
+
+    def _by_emco(self, verb: str, archive: bytes | None, *, well: bool) -> None:
+        shop = self.shop
+        body = None
+        if verb == "install":
+            assert archive
+            shop.deployment({"web": archive}, {"web": ["c2"]})
+        elif archive is not None:
+            shop.change("web", archive)
+        if verb == "rollback":
+            body = {"spec": {"revision": "1"}}
+        words = {"install": "instantiate", "upgrade": "update", "uninstall": "terminate"}
+        shop.verb(words.get(verb, verb), body)
+        shop.settle()
+        assert (shop.get("operations")[0]["outcome"] == "done") is well, shop.explain()
+
+
+@pytest.fixture
+def new_pair(
+    new_shop: Callable[[], Shop],
+    kubeconfigs: dict[str, str],
+    clusters: list[ClusterInfo],
+    kubes: dict[str, Kube],
+    tools: Tools,
+    tmp_path: Path,
+) -> Callable[[], Pair]:
+    """Makes projects on c2, each with a helm on c1 that has the same namespace."""
+
+    def make() -> Pair:
+        shop = new_shop()
+        namespace(kubes, shop.namespace)
+        shop.cloud({"c2": kubeconfigs["c2"]})
+        folder = tmp_path / shop.name
+        folder.mkdir()
+        return Pair(shop, Helm(tools["helm"], clusters[0], shop.namespace, folder), kubes)
+
+    return make
+
+
+def namespace(kubes: dict[str, Kube], name: str) -> None:
+    """Not ours, so that it stays when everything of ours has gone."""
+    for kube in kubes.values():
+        metadata = {"metadata": {"name": name}}
+        kube.post("/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", **metadata})
+
+
+@pytest.mark.timeout(300)
+def test_the_whole_life_of_a_release_is_as_with_helm(new_pair: Callable[[], Pair]) -> None:
+    with new_pair() as pair:
+        name = pair.shop.namespace
+        done = pair.step("install", torture(name))
+        assert done.index("succeeded Job z-first") < done.index("created Job a-equal")
+        assert "created Job never" not in done
+        pair.step("upgrade", torture(name, version="2"))
+        pair.step("rollback", None, "1")
+        assert pair.step("test")[0] == "created Job test-a"
+        last = pair.step("uninstall")
+        assert "deleted ConfigMap cfg" in last
+        assert "deleted ConfigMap kept" not in last
+
+
+FAILURES = [
+    *((verb, f"{when}-{verb}") for verb in ("install", "upgrade", "rollback") for when in WHEN),
+    *(("uninstall", f"{when}-delete") for when in WHEN),
+    ("test", "test"),
+]
+
+
+def brief(event: str, version: str) -> bytes:
+    """Four hooks of one event, of which the third fails."""
+    return chart(
+        "web",
+        config_map("cfg", v=version),
+        annotated(job("a-kept"), event),
+        annotated(job("b-tidied"), event, policy="hook-succeeded,before-hook-creation"),
+        annotated(job("c-broken", fails=True), event, policy="hook-failed,before-hook-creation"),
+        annotated(job("d-never"), event),
+    )
+
+
+@pytest.mark.timeout(300)
+def test_a_failing_hook_leaves_what_helm_leaves(new_pair: Callable[[], Pair]) -> None:
+    def one(verb: str, event: str) -> None:
+        with new_pair() as pair:
+            if verb != "install":
+                pair.step("install", brief(event, "1"))
+            if verb == "rollback":
+                pair.step("upgrade", brief(event, "2"))
+            archive = brief(event, "3") if verb in ("install", "upgrade") else None
+            more = ("1",) if verb == "rollback" else ()
+            done = pair.step(verb, archive, *more, well=False)
+            assert "failed Job c-broken" in done
+            assert "deleted Job c-broken" in done
+            assert "created Job d-never" not in done
+            if verb != "test":
+                told = pair.shop.explain()["message"]
+                assert "no such table" in told
+
+    with ThreadPoolExecutor(len(FAILURES)) as side_by_side:
+        running = {f"{v} {e}": side_by_side.submit(one, v, e) for v, e in FAILURES}
+    assert {case: str(done.exception()) for case, done in running.items() if done.exception()} == {}
