@@ -9,8 +9,11 @@ from httpx import Client
 from emco.domain.history import Changes, OperationRow, RevisionRow
 from emco.domain.kinds.delivery import Deployment
 from emco.domain.lifecycle import OnBusy, Outcome, Verb, ended
+from emco.domain.plan.hooks import Event
 from emco.domain.plan.model import Plan, Rendered, UnitPlan
+from emco.domain.releases import HookRow, HookState
 from emco.domain.resource import Address
+from emco.domain.status import ObjectKey
 from tests.api.conftest import Api, RecordedOperations
 from tests.api.world import CLOUD, DEPLOYMENT
 
@@ -187,3 +190,48 @@ def test_wrong_policies_are_refused(up: Client, policies: Any) -> None:
     answer = up.put(DEPLOYMENT, json=body)
     assert answer.status_code == 400
     assert "spec.policies" in answer.json()["detail"]
+
+
+def lost(api: Api) -> str:
+    """A hook whose end nobody saw."""
+    row = HookRow(
+        id="1:pre-install:0:Job/migrate:frontend@edge+c1",
+        run="1",
+        event=Event.PRE_INSTALL,
+        key=ObjectKey(api_version="batch/v1", kind="Job", name="migrate"),
+        app="frontend",
+        cluster="edge+c1",
+        attempt=1,
+        state=HookState.LOST,
+        since=datetime(2026, 1, 1, tzinfo=UTC),
+    )
+    return api.store.change_hook(AT, row, lambda row: row).id
+
+
+def test_a_lost_hook_is_a_question_until_somebody_answers(up: Client, api: Api) -> None:
+    hook = lost(api)
+    (asked,) = up.get(f"{DEPLOYMENT}/explain").json()["hooks"]
+    assert (asked["id"], asked["state"]) == (hook, "Lost")
+    assert "answer done, or again" in asked["question"]
+    answer = up.post(f"{DEPLOYMENT}/answer", json={"spec": {"hook": hook, "answer": "done"}})
+    assert (answer.status_code, answer.json()["state"]) == (200, "Succeeded")
+    again = up.post(f"{DEPLOYMENT}/answer", json={"spec": {"hook": hook, "answer": "again"}})
+    assert again.status_code == 409
+    assert "Succeeded" in again.json()["detail"]
+    assert up.get(f"{DEPLOYMENT}/explain").json()["hooks"][0]["question"] == ""
+
+
+@pytest.mark.parametrize(
+    ("spec", "status", "told"),
+    [
+        ({"hook": "nothing", "answer": "done"}, 404, "has no hook nothing"),
+        ({"hook": "x", "answer": "perhaps"}, 400, "spec.answer"),
+        ({"answer": "done"}, 400, "spec.hook"),
+    ],
+)
+def test_an_answer_that_is_none_is_refused(
+    up: Client, spec: dict[str, str], status: int, told: str
+) -> None:
+    answer = up.post(f"{DEPLOYMENT}/answer", json={"spec": spec})
+    assert answer.status_code == status
+    assert told in answer.text

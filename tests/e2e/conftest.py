@@ -1,11 +1,13 @@
 """One system and one pair of clusters for the session; each test gets a project and namespace of its own."""
 
+import subprocess
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from emco.sandbox import processes, temporal
 from emco.sandbox.clusters import ClusterInfo
 from emco.sandbox.toolchain import Tools
 from tests.e2e.system import Kube, Shop, System
@@ -64,3 +66,34 @@ def shop(new_shop: Callable[[], Shop], kubeconfigs: dict[str, str]) -> Iterator[
     answer = made.client.get(f"{made.url}/explain")
     if answer.is_success and answer.json()["progress"] not in (None, "Created", "Terminated"):
         made.client.post(f"{made.url}/terminate")
+
+
+@pytest.fixture
+def own_system(
+    tmp_path_factory: pytest.TempPathFactory, tools: Tools
+) -> Iterator[tuple[System, Callable[[], None]]]:
+    """A system with a Temporal server of its own, and a way to kill that server and start it again."""
+    folder = tmp_path_factory.mktemp("crash")
+    (port,) = processes.free_ports(1)
+
+    def start_server() -> None:
+        server.append(
+            processes.start(
+                temporal.command(folder / "temporal.db", port=port, ui_port=None),
+                log=folder / "temporal.out",
+            )
+        )
+        assert processes.until(lambda: processes.listens(port), seconds=30)
+
+    def crash_server() -> None:
+        server[-1].kill()
+        server[-1].wait()
+        start_server()
+
+    server: list[subprocess.Popen[bytes]] = []
+    start_server()
+    made = System(folder, f"127.0.0.1:{port}", tools["helm"])
+    made.start()
+    yield made, crash_server
+    made.stop()
+    processes.stop(server[-1])

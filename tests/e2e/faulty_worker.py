@@ -1,8 +1,10 @@
-"""The worker, halting at chosen activities, so that a test can kill something right there.
+"""The worker, halting at chosen places, so that a test can kill something right there.
 
 It looks into the folder that its argument names. While there is a file `arm` in it, activities are
 counted for each project that the file names; the one that makes a project's number writes its name
 to `halted-PROJECT`, before or after it has done its work, and stays there until it is killed.
+Where the file names an activity in `within`, what is counted are that activity's calls of a
+cluster, and the one that makes the number halts after it.
 """
 
 import asyncio
@@ -10,11 +12,13 @@ import json
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from temporalio import activity
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 
+from activities import clusters
+from activities.clusters import Cluster
 from emco.log import configure
 from emco.main import run_worker
 from emco.settings import Settings
@@ -31,9 +35,10 @@ class Halting(Interceptor):
         """Stand in front of every activity."""
         return _Inbound(next, self)
 
-    async def halt(self, project: str) -> None:
+    async def halt(self, project: str, where: str = "") -> None:
         """Say where we are and stay there."""
-        (self.folder / f"halted-{project}").write_text(activity.info().activity_type)
+        place = where or activity.info().activity_type
+        (self.folder / f"halted-{project}").write_text(place)
         while True:
             if not activity.info().is_local:
                 activity.heartbeat()
@@ -49,7 +54,7 @@ class _Inbound(ActivityInboundInterceptor):
         arm = self._halting.folder / "arm"
         project = (activity.info().workflow_id or "").split("/")[1]
         told = json.loads(arm.read_text()) if arm.exists() else {"at": {}}
-        if project not in told["at"]:
+        if project not in told["at"] or "within" in told:
             return await super().execute_activity(input)
         self._halting.counts[project] += 1
         is_here = self._halting.counts[project] == told["at"][project]
@@ -61,6 +66,25 @@ class _Inbound(ActivityInboundInterceptor):
         return result
 
 
+class HaltingCluster(Cluster):
+    """A cluster whose calls are counted."""
+
+    halting: ClassVar[Halting]
+
+    async def _json(self, method: str, path: str, **how: Any) -> Any:
+        answer = await super()._json(method, path, **how)
+        arm = self.halting.folder / "arm"
+        told = json.loads(arm.read_text()) if arm.exists() and activity.in_activity() else {}
+        if told.get("within") == activity.info().activity_type if told else False:
+            project = (activity.info().workflow_id or "").split("/")[1]
+            self.halting.counts[project] += 1
+            if self.halting.counts[project] == told["at"].get(project):
+                await self.halting.halt(project, f"{method} {path}")
+        return answer
+
+
 if __name__ == "__main__":
     configure(style="json")
-    asyncio.run(run_worker(Settings(), interceptors=[Halting(Path(sys.argv[1]))]))
+    HaltingCluster.halting = Halting(Path(sys.argv[1]))
+    clusters.Cluster = HaltingCluster  # type: ignore[misc]
+    asyncio.run(run_worker(Settings(), interceptors=[HaltingCluster.halting]))

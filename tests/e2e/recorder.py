@@ -28,7 +28,10 @@ OWN = ("kube-root-ca.crt", "default")
 
 
 class Recorder:
-    """Watches one namespace of one cluster until it is left. The namespace need not be there yet."""
+    """Watches one namespace of one cluster, or all that begin so, until it is left.
+
+    Namespaces need not be there yet.
+    """
 
     def __init__(self, kube: Kube, namespace: str) -> None:
         self._kube, self._namespace = kube, namespace
@@ -40,7 +43,7 @@ class Recorder:
 
     def __enter__(self) -> "Recorder":
         for api, plural in WATCHED:
-            self._follow(f"/{api}/namespaces/{self._namespace}/{plural}")
+            self._follow(f"/{api}/{plural}")
         crds = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
         self._follow(crds, suffix=f".{self._namespace}.example.com")
         return self
@@ -93,6 +96,8 @@ class Recorder:
 
     def _note(self, kind_of_event: str, item: dict[str, Any]) -> None:
         metadata = item["metadata"]
+        if not metadata.get("namespace", self._namespace).startswith(self._namespace):
+            return
         if metadata.get("ownerReferences") or metadata["name"].startswith(("sh.helm", *OWN)):
             return
         called = f"{item['kind']} {metadata['name'].removesuffix('.example.com')}"

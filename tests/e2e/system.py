@@ -310,6 +310,13 @@ class Kube:
         assert answer.status_code == 201, answer.text
         return answer.json()
 
+    def patch(self, path: str, document: Any) -> None:
+        """Change an object past emco."""
+        content = json.dumps(document)
+        merge = {"Content-Type": "application/merge-patch+json"}
+        answer = self.http.patch(path, content=content, headers=merge)
+        assert answer.is_success, answer.text
+
     def names(self, plural: str, namespace: str, api: str = "api/v1") -> list[str]:
         """Names of the objects of one kind in a namespace."""
         listing = self.get(f"/{api}/namespaces/{namespace}/{plural}")

@@ -1,49 +1,17 @@
 """SIGKILL is a test case: whatever dies, and whenever, the deployment ends as if nothing had."""
 
 import json
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from emco.sandbox import processes, temporal
+from emco.sandbox import processes
 from emco.sandbox.clusters import ClusterInfo, Sandbox
 from emco.sandbox.toolchain import Tools
 from tests.e2e.proxy import Proxy
 from tests.e2e.system import Kube, Shop, System, chart, config_map, deployment
-
-
-@pytest.fixture
-def own_system(
-    tmp_path_factory: pytest.TempPathFactory, tools: Tools
-) -> Iterator[tuple[System, Callable[[], None]]]:
-    """A system with a Temporal server of its own, and a way to kill that server and start it again."""
-    folder = tmp_path_factory.mktemp("crash")
-    (port,) = processes.free_ports(1)
-
-    def start_server() -> None:
-        server.append(
-            processes.start(
-                temporal.command(folder / "temporal.db", port=port, ui_port=None),
-                log=folder / "temporal.out",
-            )
-        )
-        assert processes.until(lambda: processes.listens(port), seconds=30)
-
-    def crash_server() -> None:
-        server[-1].kill()
-        server[-1].wait()
-        start_server()
-
-    server: list[subprocess.Popen[bytes]] = []
-    start_server()
-    made = System(folder, f"127.0.0.1:{port}", tools["helm"])
-    made.start()
-    yield made, crash_server
-    made.stop()
-    processes.stop(server[-1])
 
 
 def slow_apps(count: int) -> dict[str, bytes]:

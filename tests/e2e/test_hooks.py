@@ -13,8 +13,9 @@ from emco.sandbox import processes
 from emco.sandbox.clusters import ClusterInfo
 from emco.sandbox.toolchain import Tools
 from tests.e2e.recorder import Recorder
-from tests.e2e.system import Kube, Shop, chart, config_map, deployment
+from tests.e2e.system import Kube, Shop, chart, config_map, deployment, pack
 
+CHARTS = Path(__file__).resolve().parents[2] / "charts" / "testing"
 WHEN = ("pre", "post")
 RESOURCES = ("cfg", "kept", "svc", "sa", "w")
 """The objects of the torture chart that are no hooks."""
@@ -321,3 +322,99 @@ def test_a_failing_hook_leaves_what_helm_leaves(new_pair: Callable[[], Pair]) ->
     with ThreadPoolExecutor(len(FAILURES)) as side_by_side:
         running = {f"{v} {e}": side_by_side.submit(one, v, e) for v, e in FAILURES}
     assert {case: str(done.exception()) for case, done in running.items() if done.exception()} == {}
+
+
+# -- shapes of charts that people write -------------------------------------------------------------
+
+
+def test_a_database_is_migrated_once_before_any_cluster_gets_the_new_version(
+    shop: Shop, kubes: dict[str, Kube]
+) -> None:
+    archive = pack(CHARTS / "migration", "migration")
+    shop.deployment({"web": archive}, {"web": ["c1", "c2"]}, web={"image": "one:1"})
+    with (
+        Recorder(kubes["c1"], shop.namespace) as first,
+        Recorder(kubes["c2"], shop.namespace) as other,
+    ):
+        assert shop.instantiate() == "Instantiated"
+        assert shop.update() == "Instantiated"
+    assert [e for e in first.events if "Job" in e] == [
+        "created Job migrate",
+        "succeeded Job migrate",
+    ]
+    assert other.events == ["created ConfigMap migration"]
+    (hook,) = shop.explain()["hooks"]
+    assert (hook["cluster"], hook["attempt"]) == (f"{shop.name}+c1", 1)
+
+
+def test_a_failed_migration_holds_every_cluster_and_is_tried_again_by_a_resume(
+    shop: Shop, kubes: dict[str, Kube]
+) -> None:
+    broken = annotated(job("migrate", fails=True), "pre-install")
+    broken["metadata"]["annotations"]["emco.io/hook-scope"] = "deployment"
+    archive = chart("web", config_map("a"), broken)
+    shop.deployment({"web": archive}, {"web": ["c1", "c2"]})
+    assert shop.instantiate() == "InstantiateFailed"
+    assert "no such table" in shop.explain()["message"]
+    for kube in kubes.values():
+        assert "a" not in kube.names("configmaps", shop.namespace)
+    shop.verb("resume")
+    assert shop.settle() == "InstantiateFailed"
+    (hook,) = shop.explain()["hooks"]
+    assert (hook["state"], hook["attempt"]) == ("Failed", 2)
+
+
+def test_without_a_backup_nothing_is_deleted(shop: Shop, kubes: dict[str, Kube]) -> None:
+    archive = pack(CHARTS / "backup", "backup")
+    failing = {"podAnnotations.sandbox\\.emco\\.io/exit-code": "3"}
+    shop.deployment({"data": archive}, {"data": ["c1"]}, data=failing)
+    assert shop.instantiate() == "Instantiated"
+    assert shop.terminate() == "TerminateFailed"
+    assert "backup" in kubes["c1"].names("configmaps", shop.namespace)
+
+
+def test_a_smoke_test_runs_after_an_install_and_whenever_it_is_asked_for(
+    shop: Shop, kubes: dict[str, Kube]
+) -> None:
+    shop.deployment({"web": pack(CHARTS / "smoke", "smoke")}, {"web": ["c1"]})
+    with Recorder(kubes["c1"], shop.namespace) as recorder:
+        assert shop.instantiate() == "Instantiated"
+        before = shop.get("revisions")
+        shop.verb("test")
+        assert shop.settle() == "Instantiated"
+    ran = [event for event in recorder.events if "Job" in event]
+    assert ran == 2 * ["created Job smoke", "succeeded Job smoke", "deleted Job smoke"]
+    assert shop.get("revisions") == before
+
+
+def test_helm_sees_every_release_as_it_is(
+    shop: Shop, clusters: list[ClusterInfo], tools: Tools
+) -> None:
+    def helm(*words: str) -> str:
+        where = ["-n", shop.namespace, "--kubeconfig", str(clusters[0].kubeconfig)]
+        return subprocess.check_output([str(tools["helm"]), *words, *where], text=True)
+
+    hook = annotated(job("migrate"), "pre-install,pre-upgrade")
+    shop.deployment({"web": chart("web", config_map("a", v="1"), hook)}, {"web": ["c1"]})
+    assert shop.instantiate() == "Instantiated"
+    shop.change("web", chart("web", config_map("a", v="2"), hook))
+    assert shop.update() == "Instantiated"
+    (listed,) = yaml.safe_load(helm("list", "-o", "yaml"))
+    assert (listed["name"], listed["revision"], listed["status"]) == ("r1-web", "2", "deployed")
+    assert listed["chart"] == "web-0.1.0"
+    history = yaml.safe_load(helm("history", "r1-web", "-o", "yaml"))
+    assert [r["status"] for r in history] == ["superseded", "deployed"]
+    assert [r["description"] for r in history] == ["Install complete", "Upgrade complete"]
+    (shown,) = yaml.safe_load_all(helm("get", "manifest", "r1-web"))
+    assert shown["data"] == {"v": "2"}
+    assert "kind: Job" in helm("get", "hooks", "r1-web")
+    assert "STATUS: deployed" in helm("status", "r1-web")
+    shop.change(
+        "web",
+        chart("web", config_map("a", v="3"), annotated(job("migrate", fails=True), "pre-upgrade")),
+    )
+    assert shop.update() == "InstantiateFailed"
+    (listed,) = yaml.safe_load(helm("list", "-o", "yaml"))
+    assert (listed["revision"], listed["status"]) == ("3", "failed")
+    assert shop.terminate() == "Terminated"
+    assert yaml.safe_load(helm("list", "-o", "yaml")) == []

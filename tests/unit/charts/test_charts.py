@@ -35,6 +35,15 @@ SERVICES = {
     "shippingservice": ("grpc", 50051, 50051),
     "shoppingassistantservice": ("http", 80, 8080),
 }
+HOOKED = {
+    "cartservice": ("cartservice-check-redis", "pre-install", "nc -z -w 5 redis-cart 6379"),
+    "frontend": (
+        "frontend-call-it",
+        "post-install",
+        "wget -q -O /dev/null -T 10 http://frontend:80/_healthz",
+    ),
+}
+"""Charts with a hook: its name, its event, and what it runs."""
 CALLS = {
     "frontend": {
         "adservice",
@@ -61,7 +70,7 @@ CALLS = {
 APPS = sorted(SERVICES.keys() - {"shoppingassistantservice"} | {"loadgenerator"})
 BACK = {"cartservice", "productcatalogservice", "redis-cart", "shippingservice"}
 ALL = sorted(SERVICES.keys() | {"loadgenerator"})
-WORKING = ("hello", "imageless", "crds", "workloads")
+WORKING = ("hello", "imageless", "crds", "workloads", "migration", "backup", "smoke")
 
 Object = dict[str, Any]
 
@@ -149,6 +158,18 @@ def rendered(tools: Tools, chart: Path, *options: str) -> list[Object]:
     return [found for found in yaml.safe_load_all(ran.stdout) if found]
 
 
+@pytest.mark.e2e
+def test_the_cart_checks_its_redis_first_and_the_frontend_is_called_last(
+    objects: dict[str, list[Object]],
+) -> None:
+    for name, (hook, event, command) in HOOKED.items():
+        job = of_kind(objects[name], "Job")
+        assert job["metadata"]["name"] == hook
+        assert job["metadata"]["annotations"]["helm.sh/hook"] == event
+        (container,) = containers(job)
+        assert container["command"] == command.split()
+
+
 def helm(tools: Tools, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [str(tools["helm"]), *arguments], capture_output=True, text=True, check=False
@@ -178,9 +199,11 @@ def test_every_object_is_named_as_the_service_and_labelled(
 ) -> None:
     for name, found in objects.items():
         kinds = {"ServiceAccount", "Deployment"} | ({"Service"} if name in SERVICES else set())
+        kinds |= {"Job"} if name in HOOKED else set()
         assert {o["kind"] for o in found} == kinds
         for each in found:
-            assert each["metadata"]["name"] == name
+            hook = HOOKED[name][0] if each["kind"] == "Job" else name
+            assert each["metadata"]["name"] == hook
             labels = each["metadata"]["labels"]
             assert labels["app.kubernetes.io/name"] == name
             assert labels["app.kubernetes.io/part-of"] == "online-boutique"

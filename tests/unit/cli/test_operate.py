@@ -1,6 +1,7 @@
 """Moving deployments and looking at them: what is told, when it ends, and with which exit code."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -64,7 +65,9 @@ def test_a_failed_operation_names_the_unit_and_why(approved: Served, emco: Emco)
     ]
     explained = emco("explain", DEPLOYMENT).stdout
     assert "The last operation failed: frontend failed" in explained
-    assert "frontend on edge+c1 is Failed for 0s, 0 of 1 objects are ready." in explained
+    assert re.search(
+        r"frontend on edge\+c1 is Failed for \ds, 0 of 1 objects are ready\.", explained
+    )
     assert f"next: emco resume {DEPLOYMENT}" in explained
 
 
@@ -156,3 +159,26 @@ def test_a_deployment_or_a_cloud_must_be_named(emco: Emco, arguments: list[str])
 def test_a_deployment_that_is_not_there_is_not_found(served: Served, emco: Emco) -> None:
     for verb in ("approve", "instantiate", "terminate", "status", "explain"):
         assert emco(verb, "a/b/c/d").exit_code == 3, verb
+
+
+def test_a_test_that_fails_is_told_and_leaves_the_deployment_up(
+    approved: Served, emco: Emco
+) -> None:
+    approved.operations.steps[Verb.INSTANTIATE] = [
+        unit("frontend", Phase.READY),
+        done(Verb.INSTANTIATE),
+    ]
+    assert emco("instantiate", DEPLOYMENT, "--wait").exit_code == 0
+    approved.operations.steps[Verb.TEST] = [done(Verb.TEST, failure="nobody answers")]
+    result = emco("test", DEPLOYMENT, "--wait")
+    assert result.exit_code == 1
+    assert "nobody answers" in result.stderr
+    assert "is Instantiated" in emco("explain", DEPLOYMENT).stdout
+
+
+def test_an_answer_for_a_hook_that_is_not_there_says_which_are(
+    approved: Served, emco: Emco
+) -> None:
+    result = emco("answer", DEPLOYMENT, "nothing", "done")
+    assert result.exit_code == 3
+    assert "there are: none" in result.stderr
