@@ -27,6 +27,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 
 from activities.clusters import Clusters
 from activities.drift import ClusterDrift
+from activities.gating import StoredGating
 from activities.helm import Renderer
 from activities.planning import StoredPlanning
 from activities.records import StoredRecords
@@ -55,7 +56,13 @@ WORKFLOWS = (
 SANDBOX = SandboxedWorkflowRunner(
     # The domain is pure, and importing it anew for every workflow run costs 100 ms and more.
     restrictions=SandboxRestrictions.default.with_passthrough_modules(
-        "emco", "pydantic", "pydantic_core", "workflows.options", "workflows.failures"
+        "emco",
+        "pydantic",
+        "pydantic_core",
+        "workflows.options",
+        "workflows.failures",
+        "workflows.gates",
+        "workflows.doors",
     )
 )
 CONNECT_SECONDS = 60
@@ -134,7 +141,8 @@ async def worker(
     planning = StoredPlanning(store, clusters, Renderer(find_helm(settings)))
     units = ClusterUnits(store, clusters, planning, watches)
     drift = ClusterDrift(store, clusters, planning, watches)
-    groups: tuple[Group, ...] = (records, planning, units, drift)
+    gating = StoredGating(store, clusters, planning, watches)
+    groups: tuple[Group, ...] = (records, planning, units, drift, gating)
     try:
         yield Worker(
             client,

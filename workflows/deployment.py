@@ -27,6 +27,7 @@ from emco.domain.contracts import (
     EndRequest,
     FailureType,
     Message,
+    News,
     Planning,
     PlanRequest,
     Records,
@@ -35,6 +36,7 @@ from emco.domain.contracts import (
 from emco.domain.lifecycle import OnBusy, Outcome, Progress, Verb, begun
 from workflows import options
 from workflows.failures import end_all, results_of, root, root_message
+from workflows.gates import Gatehouse
 from workflows.operation import Ending, Operation
 
 
@@ -109,6 +111,7 @@ class DeploymentWorkflow:
         self._operation = start.operation
         self._message = ""
         self._clusters: dict[str, str] = {}
+        self._gatehouse = Gatehouse()
         self._asked = False
         if start.begun is not None:
             self._enqueue(start.begun)
@@ -192,6 +195,18 @@ class DeploymentWorkflow:
         if self._watching is not None:
             self._watching.cancel()
 
+    @workflow.signal(name=names.MILESTONES_SIGNAL, description="What a cluster's part has come to")
+    def learn(self, news: News) -> None:
+        """Sent by the parts of an operation in which apps wait for each other."""
+        self._gatehouse.learn(news)
+
+    @workflow.signal(
+        name=names.DEPENDENCIES_SIGNAL, description="The dependencies of apps were changed"
+    )
+    def dependencies_changed(self) -> None:
+        """They count at once for every app that has not started."""
+        self._gatehouse.dependencies_changed()
+
     @workflow.query(
         name="status", description="Progress, running operation, and each cluster's step"
     )
@@ -221,6 +236,8 @@ class DeploymentWorkflow:
                 if workflow.info().is_continue_as_new_suggested() and not self._accepted:
                     await self._start_afresh()
         except asyncio.CancelledError:
+            if (task := asyncio.current_task()) is not None:
+                task.uncancel()  # what comes now is not to be cancelled once more
             await self._cancelled()
             raise
         await workflow.wait_condition(workflow.all_handlers_finished)
@@ -390,7 +407,7 @@ class DeploymentWorkflow:
         self._clusters = {}
         ending = Ending(outcome=Outcome.STOPPED)
         if not self._stopping:
-            operation = Operation(self._deployment, accepted, self._step)
+            operation = Operation(self._deployment, accepted, self._step, self._gatehouse)
             self._running = asyncio.create_task(operation.carry_out())
             try:
                 ending = await self._running
@@ -449,7 +466,7 @@ class DeploymentWorkflow:
             await self._record(Verb.TERMINATE, Request())
             pending = [self._accepted.pop()]
         for accepted in pending:
-            operation = Operation(self._deployment, accepted, self._step)
+            operation = Operation(self._deployment, accepted, self._step, self._gatehouse)
             await self._settle(accepted, await operation.carry_out())
         if self._remnants:
             await self._sweep()
@@ -478,7 +495,10 @@ class DeploymentWorkflow:
         """
         operation = str(workflow.uuid4())
         sweeping = Operation(
-            self._deployment, Begun(operation=operation, verb=Verb.TERMINATE), self._step
+            self._deployment,
+            Begun(operation=operation, verb=Verb.TERMINATE),
+            self._step,
+            self._gatehouse,
         )
         try:
             await sweeping.sweep(self._remnants)

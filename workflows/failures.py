@@ -48,6 +48,7 @@ async def results_of(
     """
     tasks = {name: asyncio.create_task(step) for name, step in steps.items()}
     try:
+        stop_if_cancelled()
         if tasks:
             await workflow.wait(tasks.values(), return_when=until)
     except asyncio.CancelledError:  # not `finally`: a workflow that is evicted cannot wait
@@ -67,6 +68,16 @@ async def end_all(tasks: Iterable["asyncio.Task[Any]"]) -> None:
         await workflow.wait(late)
     for task in every:
         _outcome(task)
+
+
+def stop_if_cancelled() -> None:
+    """Raise what an activity swallowed that was cancelled and succeeded all the same.
+
+    Cancellation is delivered once: without this the next step would begin, and nobody would end it.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def _outcome(task: "asyncio.Task[Any]") -> object:

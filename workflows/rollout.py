@@ -4,9 +4,20 @@ import asyncio
 
 from temporalio import workflow
 
-from emco.domain.contracts import ClusterRef, Outline, Planning, Step, UnitRef, Units
+from emco.domain import names
+from emco.domain.contracts import (
+    ClusterRef,
+    Milestone,
+    Openings,
+    Outline,
+    Planning,
+    Step,
+    UnitRef,
+    Units,
+)
 from workflows import options
-from workflows.failures import all_of
+from workflows.doors import Doors
+from workflows.failures import all_of, stop_if_cancelled
 
 _TOLD = {Step.APPLY: "waiting", Step.AWAIT: "applied", Step.KEEP: "unchanged"}
 
@@ -18,13 +29,17 @@ class ClusterRolloutWorkflow:
     @workflow.init
     def __init__(self, part: ClusterRef) -> None:
         self._part = part
+        self._doors = Doors(part)
         self._steps: dict[str, str] = {}
         self._slots = asyncio.Semaphore(options.UNITS_AT_ONCE)
         self._window = asyncio.Semaphore(options.UNITS_IN_FLIGHT)
 
     @workflow.run
     async def run(self, part: ClusterRef) -> int:
-        """Bring every unit to ready; returns how many. The first failure ends what is under way."""
+        """Bring every unit to ready; returns how many.
+
+        The first failure ends what is under way, or only what waits for it if the part is to go on.
+        """
         if part.preflight:
             workflow.set_current_details(f"looking whether {part.cluster} will take it")
             await workflow.execute_activity_method(
@@ -35,8 +50,9 @@ class ClusterRolloutWorkflow:
         )
         self._steps = {app: _TOLD[_step(outline, app)] for app in outline.apps}
         self._tell()
-        units = {app: self._unit(app, outline) for app in outline.apps}
-        await all_of(units, f"on {part.cluster}", halt=True)
+        self._doors.know(outline)
+        units = {app: self._doors.noting(app, self._unit(app, outline)) for app in outline.apps}
+        await self._doors.attend(all_of(units, f"on {part.cluster}", halt=not part.go_on))
         return len(outline.apps)
 
     @workflow.query(name="units", description="App to the step it is at")
@@ -44,14 +60,23 @@ class ClusterRolloutWorkflow:
         """What each app is doing right now."""
         return dict(self._steps)
 
+    @workflow.signal(name=names.GATES_SIGNAL, description="Which apps may start, and when")
+    def gates(self, openings: Openings) -> None:
+        """The parent's word."""
+        self._doors.hear(openings)
+
     async def _unit(self, app: str, outline: Outline) -> None:
         unit = UnitRef(**self._part.model_dump(), app=app)
         step = _step(outline, app)
         if step is Step.KEEP and app not in outline.prune:
             return
+        if step is Step.APPLY:
+            await self._doors.opened(app)
         async with self._window:
             if step is Step.APPLY:
                 await self._apply(unit)
+                stop_if_cancelled()
+                self._doors.reached(app, Milestone.DEPLOYED)
             if step is not Step.KEEP:
                 self._step(app, "applied")
                 await workflow.execute_activity_method(
@@ -60,7 +85,9 @@ class ClusterRolloutWorkflow:
                     summary=f"wait until {app} is ready on {unit.cluster}",
                     **options.WAIT,
                 )
+                self._doors.reached(app, Milestone.READY)
             if app in outline.prune:
+                stop_if_cancelled()
                 self._step(app, "pruning")
                 await workflow.execute_activity_method(
                     Units.prune,

@@ -18,6 +18,9 @@ from emco.domain.contracts import (
     Ended,
     EndRequest,
     FailureType,
+    Gating,
+    Graph,
+    GraphRequest,
     Outline,
     Planning,
     PlanRequest,
@@ -26,11 +29,15 @@ from emco.domain.contracts import (
     PreviewRequest,
     Records,
     Rules,
+    SteadyRequest,
     Step,
     UnitRef,
     UnitResult,
     Units,
+    Waiting,
+    WaitingUnit,
 )
+from emco.domain.dependencies import Dependency
 from emco.domain.errors import EmcoError
 from emco.domain.lifecycle import Action, Lifecycle, Outcome, Progress, State, Verb
 
@@ -62,6 +69,10 @@ class World:
     drift: asyncio.Event = field(default_factory=asyncio.Event)
     hold: dict[str, asyncio.Event] = field(default_factory=dict)
     targets: dict[str, Lifecycle] = field(default_factory=dict)
+    dependencies: tuple[Dependency, ...] = ()
+    waiting: dict[tuple[str, str], WaitingUnit] = field(default_factory=dict)
+    times: dict[str, datetime] = field(default_factory=dict)
+    since: datetime = TIME
 
     @property
     def present(self) -> set[tuple[str, str]]:
@@ -73,12 +84,16 @@ class World:
         if cluster in self.away:
             raise ApplicationError(f"{cluster} does not answer", type=FailureType.UNREACHABLE)
         self.log.append(step)
-        if step in self.hold:
-            while not self.hold[step].is_set():
-                activity.heartbeat()
-                await asyncio.sleep(0.05)
-        if step in self.refuse:
-            raise ApplicationError(self.refuse[step], type=FailureType.REFUSED, non_retryable=True)
+        self.times[f"{step} on {cluster}"] = activity.info().started_time
+        for key in (step, f"{step} on {cluster}"):
+            if key in self.hold:
+                while not self.hold[key].is_set():
+                    activity.heartbeat()
+                    await asyncio.sleep(0.05)
+            if key in self.refuse:
+                raise ApplicationError(
+                    self.refuse[key], type=FailureType.REFUSED, non_retryable=True
+                )
 
 
 class FakeRecords(Records):
@@ -177,7 +192,10 @@ class FakePlanning(Planning):
         plan = self._world.plans[digest]
         leaving = {c for c, app in self._world.applied if app not in plan.get(c, ())}
         return PlanSummary(
-            digest=digest, clusters=tuple(sorted(plan)), leaving=tuple(sorted(leaving))
+            digest=digest,
+            clusters=tuple(sorted(plan)),
+            leaving=tuple(sorted(leaving)),
+            gated=bool(self._world.dependencies),
         )
 
     async def claim(self, request: PlanRequest) -> None:
@@ -188,7 +206,8 @@ class FakePlanning(Planning):
         return Preview(digest="p", report="r")
 
     async def footprint(self, request: PlanRequest) -> PlanSummary:
-        return PlanSummary(digest="", clusters=tuple(sorted({c for c, _ in self._world.applied})))
+        clusters = tuple(sorted({c for c, _ in self._world.applied}))
+        return PlanSummary(digest="", clusters=clusters, gated=bool(self._world.dependencies))
 
     async def outline(self, request: ClusterRef) -> Outline:
         plan = self._world.plans.get(request.plan, {}).get(request.cluster, ())
@@ -201,7 +220,8 @@ class FakePlanning(Planning):
             else Step.APPLY
             for app in plan
         }
-        return Outline(apps=plan, steps=steps)
+        kept = [app for app, step in steps.items() if step is not Step.APPLY]
+        return Outline(apps=plan, steps=steps, since=dict.fromkeys(kept, self._world.since))
 
 
 class FakeUnits(Units):
@@ -241,6 +261,35 @@ class FakeUnits(Units):
         return UnitResult()
 
 
+class FakeGating(Gating):
+    """Who waits for whom is what the world says."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    async def graph(self, request: GraphRequest) -> Graph:
+        world = self._world
+        planned = {
+            (cluster, app)
+            for cluster, apps in world.plans.get(request.digest, {}).items()
+            for app in apps
+        }
+        placed = world.present - planned if request.removal else planned
+        clusters = {
+            app: tuple(sorted(c for c, other in placed if other == app))
+            for app in sorted({app for _, app in placed})
+        }
+        return Graph(dependencies=world.dependencies, clusters=clusters)
+
+    async def show(self, waiting: Waiting) -> None:
+        for unit in waiting.units:
+            self._world.waiting[unit.cluster, unit.app] = unit
+
+    async def steady(self, request: SteadyRequest) -> UnitResult:
+        await self._world.did(f"steady {request.unit.app}", request.unit.cluster)
+        return UnitResult()
+
+
 class FakeDrift(Drift):
     """Drifts when the test says so."""
 
@@ -258,5 +307,11 @@ class FakeDrift(Drift):
 
 def activities(world: World) -> list[Callable[..., Any]]:
     """Everything a worker needs to run our workflows against `world`."""
-    groups = (FakeRecords(world), FakePlanning(world), FakeUnits(world), FakeDrift(world))
+    groups = (
+        FakeRecords(world),
+        FakePlanning(world),
+        FakeUnits(world),
+        FakeDrift(world),
+        FakeGating(world),
+    )
     return [method for group in groups for method in group.activities()]
