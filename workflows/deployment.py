@@ -35,7 +35,7 @@ from emco.domain.contracts import (
 )
 from emco.domain.lifecycle import OnBusy, Outcome, Progress, Verb, begun
 from workflows import options
-from workflows.failures import end_all, results_of, root, root_message
+from workflows.failures import cancel, end_all, results_of, root, root_message
 from workflows.gates import Gatehouse
 from workflows.operation import Ending, Operation
 
@@ -236,8 +236,6 @@ class DeploymentWorkflow:
                 if workflow.info().is_continue_as_new_suggested() and not self._accepted:
                     await self._start_afresh()
         except asyncio.CancelledError:
-            if (task := asyncio.current_task()) is not None:
-                task.uncancel()  # what comes now is not to be cancelled once more
             await self._cancelled()
             raise
         await workflow.wait_condition(workflow.all_handlers_finished)
@@ -447,12 +445,12 @@ class DeploymentWorkflow:
 
     def _stop_running(self) -> None:
         if self._running is not None and not self._running.done():
-            self._running.cancel()
+            cancel(self._running)
 
     async def _cancelled(self) -> None:
         """Cancelled from outside: stop what runs, then terminate. Later awaits work as usual."""
         if self._running is not None and not self._running.done():
-            self._running.cancel()
+            cancel(self._running)
             await workflow.wait([self._running])
         self._running = None
         if not self._has_business:

@@ -24,7 +24,7 @@ from emco.domain.contracts import (
     Reached,
     Step,
 )
-from workflows.failures import end_all, is_unreachable, root_message
+from workflows.failures import end_all, is_unreachable, root_message, stop_if_cancelled
 
 
 class _Door:
@@ -178,6 +178,7 @@ class Doors:
                     raise
                 workflow.logger.info(f"the parent does not listen any more: {gone}")
             self._is_telling = False
+            stop_if_cancelled()
             await workflow.wait_condition(lambda: bool(self._fresh))
 
     async def _all_told(self) -> None:

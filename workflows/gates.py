@@ -31,7 +31,13 @@ from emco.domain.contracts import (
 )
 from emco.domain.plan.gates import Fact, Gates, Unit, Verdict
 from workflows import options
-from workflows.failures import end_all, is_unreachable, results_of, root_message
+from workflows.failures import (
+    end_all,
+    is_unreachable,
+    results_of,
+    root_message,
+    stop_if_cancelled,
+)
 
 T = TypeVar("T")
 
@@ -147,6 +153,7 @@ class Keeper:
             self._is_stale = False
             if self._is_rewritten and not self._request.removal:
                 await self._read_again()
+                stop_if_cancelled()
             self._decide()
             await self._say()
             await self._until_news()
@@ -275,3 +282,4 @@ class Keeper:
                 Waiting(deployment=self._request.deployment, since=workflow.now(), units=rows),
                 **options.BOOKKEEPING,
             )
+            stop_if_cancelled()

@@ -26,7 +26,14 @@ from emco.domain.contracts import (
 )
 from emco.domain.lifecycle import Outcome, Verb
 from workflows import options
-from workflows.failures import all_of, is_unreachable, raise_first, results_of, root_message
+from workflows.failures import (
+    all_of,
+    is_ending,
+    is_unreachable,
+    raise_first,
+    results_of,
+    root_message,
+)
 from workflows.gates import Gatehouse, Keeper
 from workflows.removal import ClusterRemovalWorkflow
 from workflows.rollout import ClusterRolloutWorkflow
@@ -283,7 +290,7 @@ class Operation:
         async with window:
             self._report(part.cluster, "running")
             try:
-                await workflow.execute_child_workflow(
+                child = await workflow.start_child_workflow(
                     run,
                     part,
                     id=names.cluster_workflow_id(
@@ -293,6 +300,9 @@ class Operation:
                     static_summary=f"{self._deployment} on {part.cluster}",
                     **options.CHILD,
                 )
+                if is_ending():  # while it was being started, when nobody knew it yet
+                    child.cancel()
+                await child
             except Exception as error:
                 if self._gatehouse.keeper is not None and not is_cancelled_exception(error):
                     self._gatehouse.keeper.lost(part.cluster, error)

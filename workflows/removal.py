@@ -31,6 +31,8 @@ class ClusterRemovalWorkflow:
         outline = await workflow.execute_local_activity_method(
             Planning.outline, part, **options.BOOKKEEPING
         )
+        if workflow.cancellation_reason() is not None:  # which the steps so far may have swallowed
+            raise asyncio.CancelledError
         workflow.set_current_details(f"removing {len(outline.apps)} apps from {part.cluster}")
         units = {app: self._doors.noting(app, self._unit(app)) for app in outline.apps}
         await self._doors.attend(all_of(units, f"on {part.cluster}", halt=False))

@@ -48,6 +48,8 @@ class ClusterRolloutWorkflow:
         outline = await workflow.execute_local_activity_method(
             Planning.outline, part, **options.BOOKKEEPING
         )
+        if workflow.cancellation_reason() is not None:  # which the steps so far may have swallowed
+            raise asyncio.CancelledError
         self._steps = {app: _TOLD[_step(outline, app)] for app in outline.apps}
         self._tell()
         self._doors.know(outline)
