@@ -124,6 +124,8 @@ class AppDependency(
         waiting = at.ancestor(AppDependency, App).name
         waits.setdefault(waiting, []).append(self.app)
         if cycle := find_cycle(waits):
+            start = cycle.index(waiting) if waiting in cycle else 0
+            cycle = [*cycle[start:-1], *cycle[:start], cycle[start]]
             raise Invalid(
                 f"Cyclic Dependency between apps found in composite app:{scope.path.split('/')[3]}",
                 f"{' -> '.join(cycle)}: each waits for the next; remove one of these dependencies",
