@@ -151,7 +151,7 @@ def _table(options: argparse.Namespace, found: dict[str, list[float]]) -> str:
         "|---|--:|--:|--:|",
     ]
     for name, late in found.items():
-        cuts = statistics.quantiles(late, n=100)
+        cuts = statistics.quantiles(late, n=100, method="inclusive")
         lines.append(f"| {told[name]} | {cuts[49]:.2f} | {cuts[98]:.2f} | {max(late):.2f} |")
     return "\n".join(lines)
 
