@@ -31,6 +31,7 @@ from emco.domain.contracts import (
     PreviewRequest,
     Step,
 )
+from emco.domain.dependencies import Dependency
 from emco.domain.errors import Conflict, EmcoError, Invalid
 from emco.domain.history import OperationRow, PreviewRow, RevisionRow
 from emco.domain.lifecycle import BRING_UP, Verb
@@ -38,6 +39,7 @@ from emco.domain.names import deployment_address
 from emco.domain.plan import diff, hooks, manifests, report
 from emco.domain.plan.compile import Rendering, compile_plan, inputs_digest, renderings
 from emco.domain.plan.customise import Lookup, customised
+from emco.domain.plan.gates import untangled
 from emco.domain.plan.hooks import Goal
 from emco.domain.plan.model import AppInput, Capabilities, Plan, Rendered, Snapshot, digest_of
 from emco.domain.plan.placement import place
@@ -107,12 +109,25 @@ class StoredPlanning(Planning):
                 self._store.releases, deployment_address(request.deployment)
             )
             names = sorted({one.cluster for one in left} | {row.cluster for row in releases})
-            return PlanSummary(digest="", clusters=tuple(names), units=len(left))
+            gated = bool(await asyncio.to_thread(self.order_of_what_is_there, request.deployment))
+            return PlanSummary(digest="", clusters=tuple(names), units=len(left), gated=gated)
 
     async def outline(self, request: ClusterRef) -> Outline:
         """See `Planning.outline`."""
         with translated():
             return await asyncio.to_thread(self._outline, request)
+
+    def order_of_what_is_there(self, deployment: str) -> tuple[Dependency, ...]:
+        """What each app that is on a cluster waited for, by the plan that it was last dealt with."""
+        rows = self._store.units(deployment_address(deployment))
+        plans = {digest: self.load(digest) for digest in sorted({r.plan for r in rows if r.plan})}
+        apps = {(row.plan, row.app) for row in rows}
+        return untangled(
+            one
+            for digest, plan in plans.items()
+            for one in plan.dependencies
+            if (digest, one.app) in apps
+        )
 
     def load(self, digest: str) -> Plan:
         """A plan by its digest. Plans never change, so the last few are kept: every unit asks."""
@@ -189,11 +204,13 @@ class StoredPlanning(Planning):
         there = {(one.cluster, one.app) for one in self._store.footprint(deployment)}
         there |= {(row.cluster, row.app) for row in self._store.releases(deployment)}
         leaving = {cluster for cluster, app in there if not _is_wanted(plan, cluster, app)}
+        gated = plan.dependencies or (leaving and self.order_of_what_is_there(request.deployment))
         return PlanSummary(
             digest=digest,
             clusters=plan.clusters,
             leaving=tuple(sorted(leaving)),
             units=len(plan.units),
+            gated=bool(gated),
         )
 
     # -- before anything is touched -------------------------------------------------------------
@@ -247,7 +264,11 @@ class StoredPlanning(Planning):
         if plan is None or request.leaving:
             return outline_of_removal(plan, request.cluster, left, releases)
         rows = [row for row in self._store.units(deployment) if row.cluster == request.cluster]
-        return outline(plan, request.cluster, rows, left, releases, force=request.force)
+        steps = outline(plan, request.cluster, rows, left, releases, force=request.force)
+        if request.gated is None:
+            return steps
+        since = {row.app: row.since for row in rows if steps.steps.get(row.app) is not Step.APPLY}
+        return steps.model_copy(update={"since": since})
 
     # -- what would change ----------------------------------------------------------------------
 

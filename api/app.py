@@ -5,6 +5,7 @@ from fastapi import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import problems
+from api.deployments import Deployments
 from api.health import health_routes
 from api.lifecycles import lifecycle_routes
 from api.openapi import Emco
@@ -12,6 +13,7 @@ from api.operations import Operations
 from api.routes import Told, resource_routes
 from emco.domain.errors import Unavailable
 from emco.domain.kinds import all as _every_kind  # noqa: F401  defines the built-in kinds
+from emco.domain.kinds.apps import AppDependency
 from emco.domain.kinds.delivery import Deployment
 from emco.domain.resource import Address, Resource, all_kinds
 from emco.settings import Settings
@@ -48,8 +50,18 @@ def create_app(store: Store, operations: Operations, settings: Settings) -> Emco
         except Unavailable as error:  # it is stored, and the next operation reads it
             log.warning("policies.not_told", deployment=deployment.path, reason=str(error))
 
-    told: dict[type[Resource], Told] = {Deployment: replaced}
-    app.include_router(resource_routes(all_kinds(), store, settings, replaced=told))
+    async def changed(dependency: Address) -> None:
+        try:
+            await Deployments(store, operations).dependencies_changed(dependency)
+        except Unavailable as error:  # the same
+            log.warning("dependencies.not_told", of=dependency.path, reason=str(error))
+
+    told: dict[type[Resource], Told] = {Deployment: replaced, AppDependency: changed}
+    app.include_router(
+        resource_routes(
+            all_kinds(), store, settings, replaced=told, changed={AppDependency: changed}
+        )
+    )
     return app
 
 

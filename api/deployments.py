@@ -7,12 +7,14 @@ from typing import Final
 from fastapi import Request, Response
 from starlette.concurrency import run_in_threadpool
 
+from api.accept import acceptable
 from api.asking import AnswerBody
 from api.endpoints import Queries, json_response
 from api.looking import accepted, connectivity, queried
 from api.operations import Accepted, Asked, Operations
-from emco.domain import clouds, names, report
+from emco.domain import clouds, graph, names, report
 from emco.domain.errors import Conflict, IllegalTransition, Invalid
+from emco.domain.kinds.apps import App, AppDependency, CompositeApp
 from emco.domain.kinds.delivery import (
     PLACEMENT_KEY,
     Deployment,
@@ -29,7 +31,12 @@ from emco.domain.releases import HookRow, answered
 from emco.domain.resource import Address, Resource
 from emco.domain.status import ObjectKey, UnitRow
 from emco.store.model import Stored
+from emco.store.snapshot import dependencies
 from emco.store.store import Store
+
+JSON: Final = "application/json"
+TEXT: Final = "text/plain"
+MERMAID: Final = "text/vnd.mermaid"
 
 
 class Deployments:
@@ -102,6 +109,38 @@ class Deployments:
                 raise Conflict(f"The hook {row.id} needs no answer", str(error)) from None
 
         return self._store.change_hook(at, known, change).model_dump(mode="json")
+
+    async def dependency_graph(self, request: Request, at: Address, queries: Queries) -> Response:
+        """Who waits for whom, with how far each is: JSON, text or Mermaid, as `format` or `Accept` say."""
+        shown = await run_in_threadpool(self._graph, at)
+        wanted = queries["format"]
+        if wanted is None:
+            accepts = acceptable(request.headers.get("accept"), (JSON, TEXT, MERMAID))
+            wanted = {TEXT: "text", MERMAID: "mermaid"}.get(accepts or JSON, "json")
+        if wanted == "text":
+            return Response(graph.as_text(shown), media_type=f"{TEXT}; charset=utf-8")
+        if wanted == "mermaid":
+            return Response(graph.as_mermaid(shown), media_type=f"{MERMAID}; charset=utf-8")
+        return json_response(shown.model_dump(mode="json", by_alias=True, exclude_none=True))
+
+    async def dependencies_changed(self, dependency: Address) -> None:
+        """Tell the deployments of the composite app that are under way; the others read it later."""
+        running = await run_in_threadpool(self._running, dependency)
+        for deployment in running:
+            await self._operations.dependencies_changed(deployment)
+
+    def _running(self, dependency: Address) -> list[Address]:
+        app_root = dependency.ancestor(AppDependency, CompositeApp)
+        found = [one.address for one in self._store.list(Deployment, app_root).items]
+        return [at for at in found if self._store.lifecycle(at).is_running]
+
+    def _graph(self, at: Address) -> graph.DependencyGraph:
+        self._store.get(at)
+        app_root = at.ancestor(Deployment, CompositeApp)
+        with self._store.snapshot() as view:
+            apps = [address.name for address, _ in view.specs(App, app_root)]
+            waits = dependencies(view, app_root)
+        return graph.dependency_graph(names.short_name(at), apps, waits, self._store.units(at))
 
     def _approve(self, at: Address) -> None:
         deployment = self._store.get(at)

@@ -5,7 +5,7 @@ clouds are a matter of the store alone.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request, Response
 from pydantic import Field
@@ -18,6 +18,7 @@ from api.endpoints import PREFIX, Handler, Queries, QueryParameter, at_resource,
 from api.looking import accepted
 from api.operations import Asked, Operations
 from emco.domain import report
+from emco.domain.graph import DependencyGraph
 from emco.domain.history import OPERATION_HEADER
 from emco.domain.kinds.delivery import Deployment
 from emco.domain.kinds.tenancy import LogicalCloud
@@ -50,6 +51,9 @@ _Number = Annotated[int, Field(ge=1, le=10**9)]
 _REVISION = QueryParameter("revision", _Number, "What a rollback to this revision would do")
 _OLD = QueryParameter("old", _Number, "The older revision")
 _NEW = QueryParameter("new", _Number, "The newer revision")
+_FORMAT = QueryParameter(
+    "format", Literal["json", "text", "mermaid"], "Instead of what `Accept` asks for"
+)
 
 Reader = Callable[[Request, bytes, Address, Queries], Asked]
 
@@ -156,6 +160,13 @@ def lifecycle_routes(store: Store, operations: Operations, settings: Settings) -
     question(Deployment, "revisions", deployments.revisions, (), _LIST)
     question(Deployment, "diff", deployments.diff, [_OLD, _NEW], _OBJECT)
     question(Deployment, "operations", deployments.operations, (), _LIST)
+    question(
+        Deployment,
+        "dependency-graph",
+        deployments.dependency_graph,
+        [_FORMAT],
+        openapi.ref(DependencyGraph),
+    )
     verb(LogicalCloud, "instantiate", without_body(logical_clouds.instantiate))
     verb(LogicalCloud, "terminate", without_body(logical_clouds.terminate))
     question(LogicalCloud, "status", logical_clouds.status, _FILTERS, _OBJECT)

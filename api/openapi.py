@@ -12,6 +12,7 @@ from pydantic.json_schema import models_json_schema
 from api.asking import AnswerBody, MigrateBody, RollbackBody
 from api.bodies import body_model
 from api.problems import PROBLEM
+from emco.domain.graph import DependencyGraph
 from emco.domain.plan.report import PlanReport
 from emco.domain.resource import Resource, all_kinds
 
@@ -65,6 +66,7 @@ class UnitExplained(BaseModel):
     message: str
     waitingFor: list[str]  # noqa: N815  the JSON name
     nextTry: str  # noqa: N815  the JSON name
+    until: str
     next: str
 
 
@@ -113,6 +115,7 @@ _ANSWERS: Final = (
     ReferencesAnswer,
     Explanation,
     PlanReport,
+    DependencyGraph,
     RollbackBody,
     MigrateBody,
     AnswerBody,

@@ -48,5 +48,9 @@ class Operations(ABC):
         """Tell the deployment's workflow, if one is open."""
 
     @abstractmethod
+    async def dependencies_changed(self, deployment: Address) -> None:
+        """The same, when what its apps wait for was changed."""
+
+    @abstractmethod
     async def check(self) -> None:
         """Return if operations could be asked for now; `Unavailable` says what does not answer."""

@@ -131,9 +131,16 @@ class TemporalOperations(Operations):
 
     async def policies_changed(self, deployment: Address) -> None:
         """A signal; a deployment without a workflow has nothing to be told."""
+        await self._tell(deployment, names.POLICIES_SIGNAL)
+
+    async def dependencies_changed(self, deployment: Address) -> None:
+        """A signal too."""
+        await self._tell(deployment, names.DEPENDENCIES_SIGNAL)
+
+    async def _tell(self, deployment: Address, signal: str) -> None:
         handle = self._client.get_workflow_handle(names.workflow_id(names.short_name(deployment)))
         try:
-            await handle.signal(names.POLICIES_SIGNAL)
+            await handle.signal(signal)
         except (RPCError, RuntimeError) as e:
             if not isinstance(e, RPCError) or e.status is not RPCStatusCode.NOT_FOUND:
                 raise self._unavailable(_reason(e)) from e

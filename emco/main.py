@@ -5,13 +5,15 @@ import logging
 import shutil
 import signal
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 
 import structlog
 import uvicorn
+from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
+from temporalio.api.workflowservice.v1 import ResetStickyTaskQueueRequest
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.runtime import (
@@ -27,6 +29,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 
 from activities.clusters import Clusters
 from activities.drift import ClusterDrift
+from activities.gating import StoredGating
 from activities.ground import Ground
 from activities.helm import Renderer
 from activities.hooks import ClusterHooks
@@ -40,7 +43,8 @@ from api.app import create_app
 from api.temporal import TemporalOperations
 from emco.domain.contracts import Group
 from emco.domain.errors import NotFound, Unavailable
-from emco.domain.names import SEARCH_ATTRIBUTES
+from emco.domain.lifecycle import RUNNING
+from emco.domain.names import SEARCH_ATTRIBUTES, STATE
 from emco.settings import Settings
 from emco.store.crypto import Keyring
 from emco.store.snapshot import cluster_address
@@ -61,7 +65,13 @@ WORKFLOWS = (
 SANDBOX = SandboxedWorkflowRunner(
     # The domain is pure, and importing it anew for every workflow run costs 100 ms and more.
     restrictions=SandboxRestrictions.default.with_passthrough_modules(
-        "emco", "pydantic", "pydantic_core", "workflows.options", "workflows.failures"
+        "emco",
+        "pydantic",
+        "pydantic_core",
+        "workflows.options",
+        "workflows.failures",
+        "workflows.gates",
+        "workflows.doors",
     )
 )
 CONNECT_SECONDS = 60
@@ -144,7 +154,8 @@ async def worker(
     hooks = ClusterHooks(store, clusters, planning, watches, ground, releases)
     units = ClusterUnits(store, clusters, planning, watches, namespaces, ground, releases, hooks)
     drift = ClusterDrift(store, clusters, planning, watches)
-    groups: tuple[Group, ...] = (records, planning, units, hooks, drift)
+    gating = StoredGating(store, clusters, planning, watches)
+    groups: tuple[Group, ...] = (records, planning, units, hooks, drift, gating)
     try:
         yield Worker(
             client,
@@ -183,6 +194,26 @@ def find_helm(settings: Settings) -> str:
     raise Unavailable("helm is missing", "install it, or set EMCO_TOOLS to the folder it is in")
 
 
+async def take_over(client: Client) -> None:
+    """Have the server forget which worker knew the operations under way, for it may have died.
+
+    Otherwise each would wait for that worker once more, for seconds, when its next timer is due.
+    """
+    running = (
+        "ExecutionStatus = 'Running' AND (WorkflowType IN ('ClusterRollout', 'ClusterRemoval') "
+        f"OR {STATE.name} IN ({', '.join(repr(str(one)) for one in sorted(RUNNING))}))"
+    )
+    try:
+        async for found in client.list_workflows(running):
+            execution = WorkflowExecution(workflow_id=found.id, run_id=found.run_id)
+            with suppress(RPCError):  # it has just ended
+                await client.workflow_service.reset_sticky_task_queue(
+                    ResetStickyTaskQueueRequest(namespace=client.namespace, execution=execution)
+                )
+    except RPCError as error:
+        log.warning("worker.took_over_nothing", reason=str(error))
+
+
 async def run_worker(settings: Settings, *, interceptors: Sequence[Interceptor] = ()) -> None:
     """Serve the task queue until SIGINT or SIGTERM."""
     store = await asyncio.to_thread(open_store, settings)
@@ -194,7 +225,9 @@ async def run_worker(settings: Settings, *, interceptors: Sequence[Interceptor] 
     serving = worker(client, store, settings, interceptors=interceptors)
     async with serving as running, running:
         log.info("worker.started", queue=settings.task_queue, temporal=settings.temporal_address)
+        taking_over = asyncio.create_task(take_over(client))
         await stop.wait()
+        taking_over.cancel()
     store.close()
 
 

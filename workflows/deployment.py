@@ -27,6 +27,7 @@ from emco.domain.contracts import (
     EndRequest,
     FailureType,
     Message,
+    News,
     Planning,
     PlanRequest,
     Records,
@@ -34,7 +35,8 @@ from emco.domain.contracts import (
 )
 from emco.domain.lifecycle import OnBusy, Outcome, Progress, Verb, begun
 from workflows import options
-from workflows.failures import end_all, results_of, root, root_message
+from workflows.failures import cancel, end_all, results_of, root, root_message
+from workflows.gates import Gatehouse
 from workflows.operation import Ending, Operation
 
 
@@ -110,6 +112,7 @@ class DeploymentWorkflow:
         self._operation = start.operation
         self._message = ""
         self._clusters: dict[str, str] = {}
+        self._gatehouse = Gatehouse()
         self._asked = False
         if start.begun is not None:
             self._enqueue(start.begun)
@@ -201,6 +204,18 @@ class DeploymentWorkflow:
         """The watch for drift begins anew, under the policies as they are now."""
         if self._watching is not None:
             self._watching.cancel()
+
+    @workflow.signal(name=names.MILESTONES_SIGNAL, description="What a cluster's part has come to")
+    def learn(self, news: News) -> None:
+        """Sent by the parts of an operation in which apps wait for each other."""
+        self._gatehouse.learn(news)
+
+    @workflow.signal(
+        name=names.DEPENDENCIES_SIGNAL, description="The dependencies of apps were changed"
+    )
+    def dependencies_changed(self) -> None:
+        """They count at once for every app that has not started."""
+        self._gatehouse.dependencies_changed()
 
     @workflow.query(
         name="status", description="Progress, running operation, and each cluster's step"
@@ -408,7 +423,7 @@ class DeploymentWorkflow:
         self._clusters = {}
         ending = Ending(outcome=Outcome.STOPPED)
         if not self._stopping:
-            operation = Operation(self._deployment, accepted, self._step)
+            operation = Operation(self._deployment, accepted, self._step, self._gatehouse)
             self._running = asyncio.create_task(operation.carry_out())
             try:
                 ending = await self._running
@@ -448,12 +463,12 @@ class DeploymentWorkflow:
 
     def _stop_running(self) -> None:
         if self._running is not None and not self._running.done():
-            self._running.cancel()
+            cancel(self._running)
 
     async def _cancelled(self) -> None:
         """Cancelled from outside: stop what runs, then terminate. Later awaits work as usual."""
         if self._running is not None and not self._running.done():
-            self._running.cancel()
+            cancel(self._running)
             await workflow.wait([self._running])
         self._running = None
         if not self._has_business:
@@ -467,7 +482,7 @@ class DeploymentWorkflow:
             await self._record(Verb.TERMINATE, Request())
             pending = [self._accepted.pop()]
         for accepted in pending:
-            operation = Operation(self._deployment, accepted, self._step)
+            operation = Operation(self._deployment, accepted, self._step, self._gatehouse)
             await self._settle(accepted, await operation.carry_out())
         if self._remnants:
             await self._sweep()
@@ -496,7 +511,10 @@ class DeploymentWorkflow:
         """
         operation = str(workflow.uuid4())
         sweeping = Operation(
-            self._deployment, Begun(operation=operation, verb=Verb.TERMINATE), self._step
+            self._deployment,
+            Begun(operation=operation, verb=Verb.TERMINATE),
+            self._step,
+            self._gatehouse,
         )
         try:
             await sweeping.sweep(self._remnants)

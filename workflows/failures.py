@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Coroutine, Iterable, Mapping
 from typing import Any
+from weakref import WeakSet
 
 from temporalio import workflow
 from temporalio.exceptions import ApplicationError, FailureError, is_cancelled_exception
@@ -48,6 +49,7 @@ async def results_of(
     """
     tasks = {name: asyncio.create_task(step) for name, step in steps.items()}
     try:
+        stop_if_cancelled()
         if tasks:
             await workflow.wait(tasks.values(), return_when=until)
     except asyncio.CancelledError:  # not `finally`: a workflow that is evicted cannot wait
@@ -62,11 +64,35 @@ async def end_all(tasks: Iterable["asyncio.Task[Any]"]) -> None:
     every = list(tasks)
     late = [task for task in every if not task.done()]
     for task in late:
-        task.cancel()
+        cancel(task)
     if late:
         await workflow.wait(late)
     for task in every:
         _outcome(task)
+
+
+def cancel(task: "asyncio.Task[Any]") -> None:
+    """Ask a task to end, and remember that: see `stop_if_cancelled`."""
+    _ENDING.add(task)
+    task.cancel()
+
+
+def stop_if_cancelled() -> None:
+    """Raise the cancellation that a step of the running task swallowed.
+
+    It is delivered once, and an activity that succeeds all the same, or a signal that is on its
+    way, takes it for itself: without this the next step would begin, and nobody would end it.
+    """
+    if is_ending():
+        raise asyncio.CancelledError
+
+
+def is_ending() -> bool:
+    """True when the running task was asked to end, whether or not it has noticed."""
+    return asyncio.current_task() in _ENDING
+
+
+_ENDING: "WeakSet[asyncio.Task[Any] | None]" = WeakSet()
 
 
 def _outcome(task: "asyncio.Task[Any]") -> object:

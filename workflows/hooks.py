@@ -6,6 +6,7 @@ from temporalio import workflow
 
 from emco.domain.contracts import HookPlan, HookRef, Hooks, HooksRequest, HookStep, Stage, UnitRef
 from workflows import options
+from workflows.failures import stop_if_cancelled
 
 
 class UnitHooks:
@@ -27,6 +28,11 @@ class UnitHooks:
                 **options.BOOKKEEPING,
             )
         return cls(unit, found, patient=patient)
+
+    @property
+    def are_after(self) -> bool:
+        """Whether some are left to run once the objects are dealt with."""
+        return bool(self._found.after)
 
     async def before(self) -> None:
         """Run what comes before the objects, one after the other."""
@@ -50,3 +56,4 @@ class UnitHooks:
                 summary=f"{step.title} on {self._unit.cluster}",
                 **(options.HOOK if self._patient else options.HOOK_BRIEFLY),
             )
+            stop_if_cancelled()

@@ -5,7 +5,7 @@ The deployment's workflow decides which operation runs; this is what running it 
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 from temporalio import workflow
@@ -14,13 +14,35 @@ from temporalio.exceptions import is_cancelled_exception
 from temporalio.types import MethodAsyncSingleParam
 
 from emco.domain import names
-from emco.domain.contracts import Begun, ClusterRef, Planning, PlanRequest, PlanSummary, Units
+from emco.domain.contracts import (
+    Begun,
+    ClusterRef,
+    Gating,
+    GraphRequest,
+    Planning,
+    PlanRequest,
+    PlanSummary,
+    Units,
+)
 from emco.domain.lifecycle import Outcome, Verb
 from workflows import options
-from workflows.failures import all_of, is_unreachable, raise_first, results_of, root_message
+from workflows.failures import (
+    all_of,
+    is_ending,
+    is_unreachable,
+    raise_first,
+    results_of,
+    root_message,
+)
+from workflows.gates import Gatehouse, Keeper
 from workflows.removal import ClusterRemovalWorkflow
 from workflows.rollout import ClusterRolloutWorkflow
 from workflows.testing import ClusterTestWorkflow
+
+T = TypeVar("T")
+
+Parts = dict[str, ClusterRef]
+"""Each cluster's part of an operation."""
 
 Report = Callable[[str, str], None]
 """Told (cluster, step) whenever a cluster's part moves on."""
@@ -39,8 +61,9 @@ class Ending(BaseModel):
 class Operation:
     """One operation of one deployment."""
 
-    def __init__(self, deployment: str, begun: Begun, report: Report) -> None:
+    def __init__(self, deployment: str, begun: Begun, report: Report, gatehouse: Gatehouse) -> None:
         self._deployment, self._begun, self._report = deployment, begun, report
+        self._gatehouse = gatehouse
 
     async def carry_out(self) -> Ending:
         """Do it. Only cancellation is raised; every failure is an ending."""
@@ -131,15 +154,25 @@ class Operation:
             summary="write down what will be where",
             **options.PLAN,
         )
-        halt = self._begun.rules.on_failure != "continue"
+        go_on = self._begun.rules.on_failure == "continue"
         force = self._begun.verb is Verb.HEAL
         parts = {
-            c: self._part(c, plan.digest, preflight=c in unasked, force=force)
+            c: self._part(c, plan.digest, preflight=c in unasked, force=force, go_on=go_on)
             for c in plan.clusters
         }
-        await self._on_clusters(ClusterRolloutWorkflow.run, parts, halt=halt)
+        await self._in_order(
+            self._waits(plan, plan.digest),
+            parts,
+            lambda ordered: self._on_clusters(ClusterRolloutWorkflow.run, ordered, halt=not go_on),
+        )
         leaving = {c: self._part(c, plan.digest, leaving=True) for c in plan.leaving}
-        await self._on_clusters(ClusterRemovalWorkflow.run, leaving, suffix="/leave", halt=False)
+        await self._in_order(
+            self._waits(plan, plan.digest, removal=True) if leaving else None,
+            leaving,
+            lambda ordered: self._on_clusters(
+                ClusterRemovalWorkflow.run, ordered, suffix="/leave", halt=False
+            ),
+        )
 
     async def _put_back(self, failure: str) -> Ending:
         """Compensate: what was in effect before is so again, on every cluster."""
@@ -149,7 +182,7 @@ class Operation:
                 "rules": self._begun.rules.model_copy(update={"on_failure": "continue"}),
             }
         )
-        before = Operation(self._deployment, back, self._report)
+        before = Operation(self._deployment, back, self._report, self._gatehouse)
         try:
             if self._begun.base:
                 await before._bring_about(await self._plan(self._begun.base))
@@ -187,12 +220,44 @@ class Operation:
             **options.BOOKKEEPING,
         )
         parts = {c: self._part(c, "", patient=False) for c in left.clusters}
-        results = await results_of(self._children(ClusterRemovalWorkflow.run, parts))
+        results = await self._in_order(
+            self._waits(left, removal=True),
+            parts,
+            lambda ordered: results_of(self._children(ClusterRemovalWorkflow.run, ordered)),
+        )
         away = tuple(
             c for c, r in results.items() if isinstance(r, BaseException) and is_unreachable(r)
         )
         raise_first({c: r for c, r in results.items() if c not in away}, "among the clusters")
         return Ending(outcome=Outcome.DONE, remnants=away)
+
+    # -- order ----------------------------------------------------------------------------------
+
+    def _waits(
+        self, plan: PlanSummary, digest: str = "", *, removal: bool = False
+    ) -> GraphRequest | None:
+        """Whom to ask about who waits for whom; None when it is known that nobody does."""
+        if not plan.gated:
+            return None
+        return GraphRequest(deployment=self._deployment, digest=digest, removal=removal)
+
+    async def _in_order(
+        self,
+        request: GraphRequest | None,
+        parts: Parts,
+        work: Callable[[Parts], Coroutine[Any, Any, T]],
+    ) -> T:
+        """Do the work on all clusters, each unit when its gate opens."""
+        if request is None:
+            return await work(parts)
+        graph = await workflow.execute_local_activity_method(
+            Gating.graph, request, **options.BOOKKEEPING
+        )
+        if not graph.dependencies:
+            return await work(parts)
+        keeper = Keeper(self._begun.operation, request, graph)
+        ordered = {c: keeper.brief(part) for c, part in parts.items()}
+        return await self._gatehouse.keep(keeper, work(ordered))
 
     # -- clusters -------------------------------------------------------------------------------
 
@@ -223,7 +288,8 @@ class Operation:
     ) -> dict[str, Coroutine[Any, Any, None]]:
         for cluster in parts:
             self._report(cluster, "waiting")
-        window = asyncio.Semaphore(options.CLUSTERS_AT_ONCE)
+        is_gated = self._gatehouse.keeper is not None  # then one that waits must not hold a place
+        window = asyncio.Semaphore(len(parts) if is_gated else options.CLUSTERS_AT_ONCE)
         return {c: self._child(run, part, suffix, window) for c, part in parts.items()}
 
     async def _child(
@@ -236,7 +302,7 @@ class Operation:
         async with window:
             self._report(part.cluster, "running")
             try:
-                await workflow.execute_child_workflow(
+                child = await workflow.start_child_workflow(
                     run,
                     part,
                     id=names.cluster_workflow_id(
@@ -246,7 +312,12 @@ class Operation:
                     static_summary=f"{self._deployment} on {part.cluster}",
                     **options.CHILD,
                 )
+                if is_ending():  # while it was being started, when nobody knew it yet
+                    child.cancel()
+                await child
             except Exception as error:
+                if self._gatehouse.keeper is not None and not is_cancelled_exception(error):
+                    self._gatehouse.keeper.lost(part.cluster, error)
                 self._report(
                     part.cluster,
                     "halted" if is_cancelled_exception(error) else root_message(error),

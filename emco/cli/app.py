@@ -35,6 +35,7 @@ VERBS: Final = {
     "resume": ("emco.cli.operate", "resume", _OPERATIONS),
     "status": ("emco.cli.operate", "status", _OPERATIONS),
     "explain": ("emco.cli.operate", "explain", _OPERATIONS),
+    "graph": ("emco.cli.graph", "graph", _OPERATIONS),
     "revisions": ("emco.cli.history", "revisions", _OPERATIONS),
     "diff": ("emco.cli.history", "diff", _OPERATIONS),
     "operations": ("emco.cli.history", "operations", _OPERATIONS),

@@ -390,7 +390,8 @@ def explained(seen: tree.Explanation) -> list[str]:
             f"{unit.ready} of {unit.total} objects are ready."
         )
         lines += [f"  {line}" for line in unit.message.splitlines()]
-        lines += [f"  waits for {reason}" for reason in unit.waiting_for]
+        because = "because" if unit.phase is Phase.WAITING else "waits for"
+        lines += [f"  {because} {reason}" for reason in unit.waiting_for]
         if unit.next_step:
             lines.append(f"  next: {unit.next_step}{_when(unit)}")
     for hook in seen.hooks:
@@ -419,9 +420,10 @@ def explained(seen: tree.Explanation) -> list[str]:
 
 
 def _when(unit: tree.Unit) -> str:
-    if unit.next_try is None:
+    moment = unit.next_try or unit.until
+    if moment is None:
         return ""
-    seconds = int((unit.next_try - datetime.now(UTC)).total_seconds())
+    seconds = int((moment - datetime.now(UTC)).total_seconds())
     return f", in {seconds} s" if seconds > 0 else ", now"
 
 

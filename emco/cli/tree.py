@@ -3,6 +3,7 @@
 On a terminal it is one view that changes; elsewhere it is one line for each change.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
@@ -28,6 +29,7 @@ PATIENCE_SECONDS: Final = 60
 
 _MARKS: Final = {
     Phase.PENDING: ("○", "dim"),
+    Phase.WAITING: ("◷", "blue"),
     Phase.APPLYING: ("◔", "cyan"),
     Phase.APPLIED: ("◑", "yellow"),
     Phase.RUNNING_HOOK: ("⚙", "cyan"),
@@ -61,9 +63,10 @@ class Unit(_Answer):
     message: str = ""
     waiting_for: tuple[str, ...] = ()
     next_try: datetime | None = None
+    until: datetime | None = None
     next_step: str = Field(default="", alias="next")
 
-    @field_validator("next_try", mode="before")
+    @field_validator("next_try", "until", mode="before")
     @classmethod
     def _or_never(cls, value: object) -> object:
         return value or None
@@ -77,6 +80,13 @@ class Unit(_Answer):
     def reason(self) -> str:
         """What it waits for, or why it is where it is."""
         return "; ".join(self.waiting_for) or self.message
+
+    def told(self, now: datetime) -> str:
+        """The same, with how long its delay has yet to run."""
+        if self.until is None:
+            return self.reason
+        left = max(0, math.ceil((self.until - now).total_seconds()))
+        return f"starts in {left} s: {self.reason}"
 
     def seconds(self, now: datetime) -> int:
         """Since when it is in its phase."""
@@ -287,7 +297,7 @@ def _grid(units: Sequence[Unit], now: datetime, began: datetime | None) -> Table
                 Text(f"{mark} {unit.phase}", style=style),
                 Text(f"{unit.ready}/{unit.total}" if unit.total else "", style=style),
                 Text(_time(unit, now, began), style="dim"),
-                Text(" ".join(unit.reason.split()), style=_reason_style(unit)),
+                Text(" ".join(unit.told(now).split()), style=_reason_style(unit)),
             )
     return grid
 
@@ -319,7 +329,7 @@ def plain(seen: Explanation) -> None:
                     Text(unit.phase, style=_MARKS[unit.phase][1]),
                     f"{unit.ready}/{unit.total}",
                     age(unit.seconds(now)),
-                    " ".join(unit.reason.split()),
+                    " ".join(unit.told(now).split()),
                 )
                 for unit in seen.units
             ],

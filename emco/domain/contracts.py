@@ -8,13 +8,16 @@ workflows replay what was written by older code.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from temporalio import activity
 
+from emco.domain.dependencies import Dependency
 from emco.domain.lifecycle import Outcome, Progress, Verb
+from emco.domain.status import Awaited
 
 
 class Message(BaseModel):
@@ -105,12 +108,14 @@ class PlanSummary(Message):
     """The plan's digest and the clusters it touches (`provider+cluster`), in name order.
 
     `leaving` are the clusters on which the deployment has apps that the plan no longer puts there.
+    `gated` is true when some app waits for another, of those to come or of those to go.
     """
 
     digest: str
     clusters: tuple[str, ...] = ()
     leaving: tuple[str, ...] = ()
     units: int = 0
+    gated: bool = False
 
 
 class PreviewRequest(Message):
@@ -142,6 +147,12 @@ class ClusterRef(Message):
     """Wait for a cluster that does not answer, however long."""
     force: bool = False
     """Take fields back from whoever changed them."""
+    go_on: bool = False
+    """A unit that fails ends only what waits for it."""
+    gated: tuple[str, ...] | None = None
+    """The apps that start on the parent's word only; None when no app of the operation waits."""
+    needed: tuple[str, ...] = ()
+    """The apps whose milestones the parent wants to know."""
 
 
 class UnitRef(Message):
@@ -177,6 +188,8 @@ class Outline(Message):
     prune: tuple[str, ...] = ()
     hooked: tuple[str, ...] = ()
     """The apps whose charts have hooks."""
+    since: dict[str, datetime] = Field(default_factory=dict)
+    """Since when those that need no apply are where they are; told when some app waits."""
 
 
 class Stage(StrEnum):
@@ -223,6 +236,101 @@ class UnitResult(Message):
 
     objects: int = 0
     note: str = ""
+
+
+class GraphRequest(Message):
+    """Ask who waits for whom: in a plan, as it is written now, or among what is to be removed.
+
+    `removal` asks for what is on the clusters and not in the plan of `digest`; without a digest
+    for everything that is there. `anew` asks for the dependencies as they are written now.
+    """
+
+    deployment: str
+    digest: str = ""
+    removal: bool = False
+    anew: bool = False
+
+
+class Graph(Message):
+    """Who waits for whom, and where each of them is: app to clusters."""
+
+    dependencies: tuple[Dependency, ...] = ()
+    clusters: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+
+
+class Milestone(StrEnum):
+    """What a unit has come to, as far as others wait for it."""
+
+    DEPLOYED = "deployed"
+    READY = "ready"
+    GONE = "gone"
+    FAILED = "failed"
+    AWAY = "away"
+    """Its cluster does not answer, and the operation does not wait for it."""
+
+
+class Reached(Message):
+    """One unit's milestone. `kept` means that it was reached before this operation."""
+
+    app: str
+    milestone: Milestone
+    at: datetime
+    kept: bool = False
+    message: str = ""
+
+
+class News(Message):
+    """What one cluster's part has come to since its last word; its first says that it listens.
+
+    `sender` is the id of its workflow.
+    """
+
+    operation: str
+    cluster: str
+    sender: str
+    reached: tuple[Reached, ...] = ()
+
+
+class Opening(Message):
+    """A gate's state as far as its unit has to know: shut, open from a moment on, or failed."""
+
+    app: str
+    due: datetime | None = None
+    why: str = ""
+    failure: str = ""
+
+
+class Openings(Message):
+    """The parent's word to one cluster's part. `needed` replaces what it wants to be told of."""
+
+    operation: str
+    gates: tuple[Opening, ...] = ()
+    needed: tuple[str, ...] | None = None
+
+
+class WaitingUnit(Message):
+    """What is to be shown of a unit at its gate: what it waits for, or that it waits no more."""
+
+    app: str
+    cluster: str
+    awaits: tuple[Awaited, ...] = ()
+    until: datetime | None = None
+    failure: str = ""
+
+
+class Waiting(Message):
+    """Gates whose state changed; `since` is when."""
+
+    deployment: str
+    since: datetime
+    units: tuple[WaitingUnit, ...] = ()
+
+
+class SteadyRequest(Message):
+    """Watch one unit until it was ready for `seconds` without a break."""
+
+    unit: UnitRef
+    seconds: int
 
 
 class Group:
@@ -361,6 +469,31 @@ class Hooks(Group, ABC):
         """Run one hook to its end, whatever became of earlier attempts to do so.
 
         One that has finished is not run again; one that is under way is waited for.
+        """
+
+
+class Gating(Group, ABC):
+    """Who waits for whom, and how that is shown."""
+
+    @activity.defn(name="gating.graph")
+    @abstractmethod
+    async def graph(self, request: GraphRequest) -> Graph:
+        """The dependencies and where their apps are. Reads only."""
+
+    @activity.defn(name="gating.show")
+    @abstractmethod
+    async def show(self, waiting: Waiting) -> None:
+        """Write what units wait for into their rows; one that has started keeps its own.
+
+        Repeated calls change nothing.
+        """
+
+    @activity.defn(name="gating.steady")
+    @abstractmethod
+    async def steady(self, request: SteadyRequest) -> UnitResult:
+        """Return when every object of a unit was ready for so many seconds without a break.
+
+        Only watches, so it may be repeated at will; the count begins anew after a crash.
         """
 
 

@@ -20,6 +20,9 @@ SEARCH_ATTRIBUTES: Final = (PROJECT, APP, CLUSTER, STATE)
 DEPLOYMENT_WORKFLOW: Final = "Deployment"
 PREVIEW_WORKFLOW: Final = "PlanPreview"
 POLICIES_SIGNAL: Final = "look-again"
+DEPENDENCIES_SIGNAL: Final = "dependencies-changed"
+MILESTONES_SIGNAL: Final = "milestones"
+GATES_SIGNAL: Final = "gates"
 
 
 def deployment_address(short: str) -> Address:

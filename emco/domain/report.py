@@ -14,6 +14,8 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict
 
+from emco.domain.blockers import Rows, blockers, by_app, unready
+from emco.domain.dependencies import OnTimeout
 from emco.domain.errors import Invalid
 from emco.domain.lifecycle import Action, Lifecycle, Progress, State
 from emco.domain.releases import HookRow, HookState
@@ -236,6 +238,7 @@ def explanation(
     `queue` are the verbs that wait for their turn, `remnants` what a terminate had to leave, `hooks`
     the last runs of the charts' hooks, the oldest first.
     """
+    rows = by_app(units)
     return {
         "deployment": deployment,
         "state": life.state,
@@ -262,7 +265,8 @@ def explanation(
                 "total": sum(1 for _ in _present(unit.objects)),
                 "since": unit.since.isoformat(),
                 "message": unit.message,
-                "waitingFor": _unready(unit),
+                "waitingFor": _waiting_for(unit, rows),
+                "until": unit.until.isoformat() if unit.until else "",
                 "nextTry": unit.retry_at.isoformat() if unit.retry_at else "",
                 "next": _next(unit, life),
             }
@@ -298,17 +302,30 @@ def _next(unit: UnitRow, life: Lifecycle) -> str:
             return "applied as soon as it is its turn"
         case Phase.RUNNING_HOOK:
             return "goes on when the hook has finished"
+        case Phase.WAITING if unit.until is not None:
+            return "started when its delay is over"
+        case Phase.WAITING:
+            return _after_waiting(unit)
         case Phase.APPLIED:
             return "done when everything it waits for is ready"
         case _:
             return "under way"
 
 
-def _unready(unit: UnitRow) -> list[str]:
-    if unit.phase is not Phase.APPLIED:
-        return []
-    waiting = (o for o in unit.objects if o.ready in (Ready.NOT_READY, Ready.NOT_PRESENT))
-    return [f"{o.key}: {o.message}" if o.message else str(o.key) for o in waiting]
+def _after_waiting(unit: UnitRow) -> str:
+    verb = "removed" if any(one.removal for one in unit.awaits) else "started"
+    limits = [one for one in unit.awaits if one.deadline]
+    if not limits:
+        return f"{verb} as soon as that has come about"
+    first = min(limits, key=lambda one: str(one.deadline))
+    ends = "started anyway" if first.dependency.on_timeout is OnTimeout.PROCEED else "given up"
+    return f"{verb} as soon as that has come about; {ends} at {first.deadline:%H:%M:%S}"
+
+
+def _waiting_for(unit: UnitRow, rows: Rows) -> list[str]:
+    if unit.phase is Phase.WAITING:
+        return blockers(unit, rows)
+    return unready(unit) if unit.phase is Phase.APPLIED else []
 
 
 def _check_instance(life: Lifecycle, asked: Question) -> None:
@@ -388,7 +405,8 @@ def _apps(
 def _reached(unit: UnitRow) -> Connectivity:
     if unit.phase is Phase.RETRYING:
         return Connectivity.RETRYING
-    return Connectivity.UNKNOWN if unit.phase is Phase.PENDING else Connectivity.AVAILABLE
+    is_untried = unit.phase in (Phase.PENDING, Phase.WAITING)
+    return Connectivity.UNKNOWN if is_untried else Connectivity.AVAILABLE
 
 
 def _object(status: ObjectStatus, asked: Question) -> Json:

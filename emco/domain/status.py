@@ -6,11 +6,14 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from emco.domain.dependencies import Dependency
+
 
 class Phase(StrEnum):
     """Where one unit is on its way."""
 
     PENDING = "Pending"
+    WAITING = "Waiting"
     APPLYING = "Applying"
     APPLIED = "Applied"
     RUNNING_HOOK = "RunningHook"
@@ -79,6 +82,27 @@ class ObjectStatus(_Row):
     )
 
 
+class Awaited(_Row):
+    """What a unit at its gate waits for: a dependency that is not met yet, or one's dependents to go.
+
+    `deadline` is when it gives up, or goes on without.
+    """
+
+    dependency: Dependency
+    deadline: datetime | None = None
+    removal: bool = False
+
+    @property
+    def app(self) -> str:
+        """The app that is waited for."""
+        return self.dependency.app if self.removal else self.dependency.needs
+
+    def __str__(self) -> str:
+        if self.removal:
+            return f"{self.app} to be removed"
+        return str(self.dependency.model_copy(update={"wait": 0}))
+
+
 class UnitRow(_Row):
     """What is known of one app on one cluster (`provider+cluster`)."""
 
@@ -88,6 +112,8 @@ class UnitRow(_Row):
     since: datetime
     message: str = ""
     retry_at: datetime | None = Field(default=None, description="When a failed step is next tried")
+    awaits: tuple[Awaited, ...] = Field(default=(), description="What keeps its gate shut")
+    until: datetime | None = Field(default=None, description="When a delay ends and it starts")
     plan: str = ""
     manifest: str = Field(default="", description="Digest of what the plan wants on the cluster")
     applied: str = Field(

@@ -1,6 +1,6 @@
 """What is remembered of operations: lifecycle, plans, the status projection and the footprint."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -64,6 +64,35 @@ class Deployments:
                     for (owner, cluster, app), document in sorted(rows.items(), key=lambda r: r[0])
                 ],
             )
+
+        self._database.write(work)
+
+    def change_units(
+        self, deployment: Address, change: Mapping[tuple[str, str], Callable[[UnitRow], UnitRow]]
+    ) -> None:
+        """Read, change and write rows, by (cluster, app), in one transaction; the rest stays."""
+
+        def work(connection: Connection) -> None:
+            owner = resource_id(connection, deployment)
+            rows = connection.execute(
+                select(t.unit).where(t.unit.c.deployment == owner).with_for_update()
+            ).all()
+            changed = []
+            for row in rows:
+                key = (row.cluster, row.app)
+                unit = UnitRow.model_validate(row.document) if key in change else None
+                if unit is not None and (new := change[key](unit)) != unit:
+                    document = new.model_dump(mode="json")
+                    changed.append(
+                        {
+                            "deployment": owner,
+                            "cluster": key[0],
+                            "app": key[1],
+                            "document": document,
+                        }
+                    )
+            if changed:
+                _upsert_all(connection, t.unit, changed)
 
         self._database.write(work)
 

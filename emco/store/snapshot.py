@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
+from emco.domain.dependencies import Dependency
 from emco.domain.errors import Invalid
-from emco.domain.kinds.apps import App, AppProfile, CompositeApp, CompositeProfile
+from emco.domain.kinds.apps import App, AppDependency, AppProfile, CompositeApp, CompositeProfile
 from emco.domain.kinds.delivery import (
     PLACEMENT_KEY,
     AppPlacement,
@@ -75,6 +76,15 @@ def read_snapshot(view: Reader, deployment: Address) -> Snapshot:
             view.specs(AppPlacement, deployment),
         ),
         generic=generic_inputs(view, deployment),
+        dependencies=dependencies(view, app_root),
+    )
+
+
+def dependencies(view: Reader, app_root: Address) -> tuple[Dependency, ...]:
+    """What the apps of a composite app wait for, as it is written now."""
+    return tuple(
+        spec.of(at.ancestor(AppDependency, App).name)
+        for at, spec in view.specs(AppDependency, app_root)
     )
 
 

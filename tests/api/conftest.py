@@ -63,6 +63,10 @@ class RecordedOperations(Operations):
     async def policies_changed(self, deployment: Address) -> None:
         self.told.append(deployment)
 
+    async def dependencies_changed(self, deployment: Address) -> None:
+        await self.check()
+        self.told.append(deployment)
+
     async def check(self) -> None:
         if self.silent:
             raise Unavailable("Temporal is unavailable", "127.0.0.1:7233: connection refused")

@@ -108,6 +108,20 @@ JSON_CASES: list[tuple[str, Any, int, str]] = [
     (PLACEMENTS, named("new", app="web"), 400, "spec.intent: is required"),
     (f"{APP}/apps/web/dependency", named("a", app="db", opStatus="Maybe"), 400, "opStatus"),
     (f"{APP}/apps/web/dependency", named("a", app="db", opStatus="Ready", wait=-1), 400, "wait"),
+    *(
+        (f"{APP}/apps/db/dependency", named("a", app="web", opStatus=status, **spec), 400, place)
+        for status, spec, place in (
+            ("Ready", {"wait": 1.5}, "spec.wait: 1.5 is no whole number of seconds"),
+            ("Ready", {"wait": 10**30}, "spec.wait"),
+            ("Ready", {"scope": "some"}, "spec.scope"),
+            ("Ready", {"timeout": -1}, "spec.timeout"),
+            ("Ready", {"timeout": 10**9}, "spec.timeout"),
+            ("Ready", {"timeout": 1, "onTimeout": "wait"}, "spec.onTimeout"),
+            ("Ready", {"onTimeout": "proceed"}, "onTimeout proceed needs a timeout"),
+            ("Ready", {"stableFor": -1}, "spec.stableFor"),
+            ("Deployed", {"stableFor": 5}, "stableFor needs opStatus Ready"),
+        )
+    ),
     (f"{APP}/apps/web/dependency", named("a", app="gone", opStatus="Ready"), 409, "apps/gone"),
     (f"{APP}/apps/web/dependency", named("a", app="web", opStatus="Ready"), 400, "web -> web"),
     (f"{APP}/apps/db/dependency", named("a", app="web", opStatus="Ready"), 400, "db -> web -> db"),

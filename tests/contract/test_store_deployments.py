@@ -91,6 +91,22 @@ def test_announcing_keeps_what_a_unit_has_reached_under_the_same_plan(shop: Stor
     assert phases == {"a": Phase.READY, "b": Phase.PENDING, "c": Phase.PENDING}
 
 
+def test_rows_are_changed_as_they_are_and_no_row_is_made(shop: Store) -> None:
+    applying = row("edge+c1", "web", phase=Phase.APPLYING)
+    shop.put_units([(DEPLOYMENT, row("edge+c1", "db")), (DEPLOYMENT, applying)])
+
+    def wait(unit: UnitRow) -> UnitRow:
+        is_early = unit.phase is Phase.PENDING
+        return unit.model_copy(update={"phase": Phase.WAITING}) if is_early else unit
+
+    keys = [("edge+c1", "db"), ("edge+c1", "web"), ("edge+c1", "gone")]
+    shop.change_units(DEPLOYMENT, dict.fromkeys(keys, wait))
+    assert {u.app: u.phase for u in shop.units(DEPLOYMENT)} == {
+        "db": Phase.WAITING,
+        "web": Phase.APPLYING,
+    }
+
+
 def key(name: str) -> ObjectKey:
     return ObjectKey(api_version="v1", kind="ConfigMap", name=name)
 

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
+
 from emco.domain.errors import Conflict, EmcoError, Invalid, NotFound
 from emco.domain.kinds.apps import AppDependency, CompositeApp, find_cycle
 from emco.domain.kinds.tenancy import Project
@@ -76,8 +78,9 @@ def test_deleting_a_parent_and_adding_a_child_never_leave_an_orphan(
             shop.delete(child)
 
 
+@pytest.mark.parametrize("verb", ["create", "replace"])
 def test_writers_that_together_would_close_a_cycle_never_do(
-    shop: Store, open_store: Callable[..., Store]
+    shop: Store, open_store: Callable[..., Store], verb: str
 ) -> None:
     stores = [open_store() for _ in range(3)]
     add_app(shop, "c")
@@ -85,7 +88,7 @@ def test_writers_that_together_would_close_a_cycle_never_do(
 
     def wait(store: Store, waiting: str) -> Callable[[], object]:
         spec = AppDependency.model_validate({"app": ring[waiting], "opStatus": "Ready"})
-        return lambda: store.create(dependency(waiting, "d"), named("d"), spec)
+        return lambda: getattr(store, verb)(dependency(waiting, "d"), named("d"), spec)
 
     for _ in range(50):
         results = race(*(wait(store, name) for store, name in zip(stores, ring, strict=True)))

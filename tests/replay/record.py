@@ -21,6 +21,7 @@ from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
 from emco.domain.contracts import PreviewRequest, Rules
+from emco.domain.dependencies import Condition, Dependency
 from emco.domain.lifecycle import OnBusy, Progress
 from emco.domain.names import SEARCH_ATTRIBUTES, workflow_id
 from emco.main import SANDBOX, WORKFLOWS
@@ -204,6 +205,42 @@ async def healed(client: Client, world: World, deployment: str) -> None:
     await _logged(world, "end heal done")
 
 
+def _in_a_row(world: World) -> None:
+    """The cart waits for redis, the frontend for the cart."""
+    world.dependencies = (
+        Dependency(app="cart", needs="redis", wait=1),
+        Dependency(app="frontend", needs="cart", condition=Condition.DEPLOYED),
+    )
+
+
+async def ordered(client: Client, world: World, deployment: str) -> None:
+    """Apps that wait for each other, up and removed again."""
+    _in_a_row(world)
+    await terminated(client, world, deployment)
+
+
+async def gated(client: Client, world: World, deployment: str) -> None:
+    """In the middle: one app waits, another one's delay runs."""
+    _in_a_row(world)
+    world.dependencies = (
+        world.dependencies[0].model_copy(update={"wait": 3600}),
+        world.dependencies[1],
+    )
+    await _start(client, deployment)
+    async with asyncio.timeout(30):
+        while not any(unit.until for unit in world.waiting.values()):
+            await asyncio.sleep(0.02)
+    await asyncio.sleep(0.3)
+
+
+async def broken(client: Client, world: World, deployment: str) -> None:
+    """Under the policy `continue`, one app failed and those behind it with it."""
+    _in_a_row(world)
+    world.rules, world.refuse["ready redis"] = Rules(on_failure="continue"), "no"
+    await _start(client, deployment)
+    await _until(world, Progress.INSTANTIATE_FAILED)
+
+
 async def previewed(client: Client, world: World, deployment: str) -> None:
     """A plan that is only looked at."""
     await client.execute_workflow(
@@ -230,6 +267,9 @@ SCENARIOS: tuple[Scenario, ...] = (
     migrated,
     swept,
     healed,
+    ordered,
+    gated,
+    broken,
     previewed,
 )
 

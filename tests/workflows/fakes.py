@@ -18,6 +18,9 @@ from emco.domain.contracts import (
     Ended,
     EndRequest,
     FailureType,
+    Gating,
+    Graph,
+    GraphRequest,
     HookPlan,
     HookRef,
     Hooks,
@@ -32,11 +35,15 @@ from emco.domain.contracts import (
     Records,
     Rules,
     Stage,
+    SteadyRequest,
     Step,
     UnitRef,
     UnitResult,
     Units,
+    Waiting,
+    WaitingUnit,
 )
+from emco.domain.dependencies import Dependency
 from emco.domain.errors import EmcoError
 from emco.domain.lifecycle import Action, Lifecycle, Outcome, Progress, State, Verb
 
@@ -70,6 +77,10 @@ class World:
     targets: dict[str, Lifecycle] = field(default_factory=dict)
     hooks: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """App to its hooks, each `event name`: `pre-install migrate`."""
+    dependencies: tuple[Dependency, ...] = ()
+    waiting: dict[tuple[str, str], WaitingUnit] = field(default_factory=dict)
+    times: dict[str, datetime] = field(default_factory=dict)
+    since: datetime = TIME
 
     @property
     def present(self) -> set[tuple[str, str]]:
@@ -81,12 +92,16 @@ class World:
         if cluster in self.away:
             raise ApplicationError(f"{cluster} does not answer", type=FailureType.UNREACHABLE)
         self.log.append(step)
-        if step in self.hold:
-            while not self.hold[step].is_set():
-                activity.heartbeat()
-                await asyncio.sleep(0.05)
-        if step in self.refuse:
-            raise ApplicationError(self.refuse[step], type=FailureType.REFUSED, non_retryable=True)
+        self.times[f"{step} on {cluster}"] = activity.info().started_time
+        for key in (step, f"{step} on {cluster}"):
+            if key in self.hold:
+                while not self.hold[key].is_set():
+                    activity.heartbeat()
+                    await asyncio.sleep(0.05)
+            if key in self.refuse:
+                raise ApplicationError(
+                    self.refuse[key], type=FailureType.REFUSED, non_retryable=True
+                )
 
 
 class FakeRecords(Records):
@@ -185,7 +200,10 @@ class FakePlanning(Planning):
         plan = self._world.plans[digest]
         leaving = {c for c, app in self._world.applied if app not in plan.get(c, ())}
         return PlanSummary(
-            digest=digest, clusters=tuple(sorted(plan)), leaving=tuple(sorted(leaving))
+            digest=digest,
+            clusters=tuple(sorted(plan)),
+            leaving=tuple(sorted(leaving)),
+            gated=bool(self._world.dependencies),
         )
 
     async def claim(self, request: PlanRequest) -> None:
@@ -196,7 +214,8 @@ class FakePlanning(Planning):
         return Preview(digest="p", report="r")
 
     async def footprint(self, request: PlanRequest) -> PlanSummary:
-        return PlanSummary(digest="", clusters=tuple(sorted({c for c, _ in self._world.applied})))
+        clusters = tuple(sorted({c for c, _ in self._world.applied}))
+        return PlanSummary(digest="", clusters=clusters, gated=bool(self._world.dependencies))
 
     async def outline(self, request: ClusterRef) -> Outline:
         plan = self._world.plans.get(request.plan, {}).get(request.cluster, ())
@@ -210,7 +229,13 @@ class FakePlanning(Planning):
             else Step.APPLY
             for app in plan
         }
-        return Outline(apps=plan, steps=steps, hooked=() if request.force else self._hooked(plan))
+        kept = [app for app, step in steps.items() if step is not Step.APPLY]
+        return Outline(
+            apps=plan,
+            steps=steps,
+            hooked=() if request.force else self._hooked(plan),
+            since=dict.fromkeys(kept, self._world.since),
+        )
 
     def _hooked(self, apps: Iterable[str]) -> tuple[str, ...]:
         return tuple(app for app in apps if app in self._world.hooks)
@@ -285,6 +310,35 @@ class FakeHooks(Hooks):
         return UnitResult(objects=1)
 
 
+class FakeGating(Gating):
+    """Who waits for whom is what the world says."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    async def graph(self, request: GraphRequest) -> Graph:
+        world = self._world
+        planned = {
+            (cluster, app)
+            for cluster, apps in world.plans.get(request.digest, {}).items()
+            for app in apps
+        }
+        placed = world.present - planned if request.removal else planned
+        clusters = {
+            app: tuple(sorted(c for c, other in placed if other == app))
+            for app in sorted({app for _, app in placed})
+        }
+        return Graph(dependencies=world.dependencies, clusters=clusters)
+
+    async def show(self, waiting: Waiting) -> None:
+        for unit in waiting.units:
+            self._world.waiting[unit.cluster, unit.app] = unit
+
+    async def steady(self, request: SteadyRequest) -> UnitResult:
+        await self._world.did(f"steady {request.unit.app}", request.unit.cluster)
+        return UnitResult()
+
+
 class FakeDrift(Drift):
     """Drifts when the test says so."""
 
@@ -308,5 +362,6 @@ def activities(world: World) -> list[Callable[..., Any]]:
         FakeUnits(world),
         FakeHooks(world),
         FakeDrift(world),
+        FakeGating(world),
     )
     return [method for group in groups for method in group.activities()]

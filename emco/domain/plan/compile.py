@@ -93,4 +93,5 @@ def compile_plan(
         namespace_labels=snapshot.namespace_labels,
         cloud=snapshot.cloud,
         units=tuple(sorted(units, key=lambda u: (u.cluster, u.app))),
+        dependencies=snapshot.dependencies,
     )

@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from emco.domain.dependencies import Dependency
 from emco.domain.kinds.delivery import PlacementRule
 from emco.domain.kinds.generic import Customization, GenericResource
 from emco.domain.status import ObjectKey
@@ -76,6 +77,7 @@ class Snapshot(_Value):
     clusters: tuple[ClusterInput, ...] = ()
     rules: dict[str, tuple[PlacementRule, ...]] = Field(default_factory=dict)
     generic: tuple[GenericInput, ...] = ()
+    dependencies: tuple[Dependency, ...] = ()
 
     @property
     def owner(self) -> str:
@@ -135,6 +137,7 @@ class Plan(_Value):
     namespace_labels: dict[str, str] = Field(default_factory=dict)
     cloud: str
     units: tuple[UnitPlan, ...] = ()
+    dependencies: tuple[Dependency, ...] = ()
 
     @property
     def owner(self) -> str:

@@ -50,6 +50,9 @@ class Scripted(Operations):
     async def policies_changed(self, deployment: Address) -> None:
         """Nobody to be told."""
 
+    async def dependencies_changed(self, deployment: Address) -> None:
+        """Nobody to be told."""
+
     async def check(self) -> None:
         """Always there."""
 

@@ -37,9 +37,9 @@ def test_online_boutique_is_created_and_then_unchanged(
 ) -> None:
     first = emco("apply", "-f", BOUTIQUE)
     assert first.exit_code == 0
-    assert first.stdout.splitlines()[-1] == "41 created"
+    assert first.stdout.splitlines()[-1] == "55 created"
     assert "created    projects/shop  " in first.stdout
-    assert emco("apply", "-f", BOUTIQUE).stdout.splitlines()[-1] == "41 unchanged"
+    assert emco("apply", "-f", BOUTIQUE).stdout.splitlines()[-1] == "55 unchanged"
 
 
 def test_each_line_says_where_the_document_is(served: Served, emco: Emco, written: Path) -> None:
@@ -159,10 +159,10 @@ def test_verbs_are_carried_out_and_asked_again_change_nothing(
     )
     first = emco("apply", "-f", verbs, "-f", BOUTIQUE)
     assert first.exit_code == 0, first.stderr
-    assert first.stdout.splitlines()[-1] == "41 created, 3 accepted"
+    assert first.stdout.splitlines()[-1] == "55 created, 3 accepted"
     served.settle()
     again = emco("apply", "-f", verbs, "-f", BOUTIQUE)
-    assert again.stdout.splitlines()[-1] == "44 unchanged"
+    assert again.stdout.splitlines()[-1] == "58 unchanged"
 
 
 def test_a_verb_that_is_refused_is_an_error(served: Served, emco: Emco, written: Path) -> None:

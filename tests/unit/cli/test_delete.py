@@ -19,15 +19,15 @@ resourceContext:
 
 def test_files_are_deleted_backwards_and_again_are_absent(boutique: Served, emco: Emco) -> None:
     emco("terminate", "--cloud", "shop/edge-cloud")
-    assert emco("delete", "-f", BOUTIQUE).stdout.splitlines()[-1] == "41 deleted"
-    assert emco("delete", "-f", BOUTIQUE).stdout.splitlines()[-1] == "41 absent"
+    assert emco("delete", "-f", BOUTIQUE).stdout.splitlines()[-1] == "55 deleted"
+    assert emco("delete", "-f", BOUTIQUE).stdout.splitlines()[-1] == "55 absent"
 
 
 def test_nothing_is_deleted_while_something_is_up(boutique: Served, emco: Emco) -> None:
     result = emco("delete", "-f", BOUTIQUE)
     assert result.exit_code == 4
     assert "emco terminate --cloud shop/edge-cloud --wait" in result.stderr
-    assert emco("apply", "-f", BOUTIQUE).stdout.splitlines()[-1] == "41 unchanged"
+    assert emco("apply", "-f", BOUTIQUE).stdout.splitlines()[-1] == "55 unchanged"
 
 
 def test_what_the_files_instantiate_is_terminated_first(
@@ -39,7 +39,7 @@ def test_what_the_files_instantiate_is_terminated_first(
     boutique.settle()
     result = emco("delete", "-f", BOUTIQUE, "-f", verbs)
     assert result.exit_code == 0, result.stderr
-    assert result.stdout.splitlines()[-1] == "2 accepted, 41 deleted"
+    assert result.stdout.splitlines()[-1] == "2 accepted, 55 deleted"
 
 
 def test_one_resource_is_deleted_by_kind_or_by_anchor(boutique: Served, emco: Emco) -> None:
