@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Final
 
 import structlog
+from temporalio import activity
 
 from activities.archives import apply_profile, unpack_chart
 from activities.clusters import Clusters
 from activities.failures import translated
+from activities.followers import follow
 from activities.generic import generic_files
 from activities.heartbeat import heartbeating
 from activities.helm import Renderer
@@ -80,6 +82,11 @@ class StoredPlanning(Planning):
         with translated():
             async with heartbeating():
                 await asyncio.to_thread(self._claim, request)
+                await follow(
+                    activity.client(),
+                    self.load(request.digest).clusters,
+                    task_queue=activity.info().task_queue,
+                )
 
     async def preview(self, request: PreviewRequest) -> Preview:
         """See `Planning.preview`."""
@@ -221,6 +228,7 @@ class StoredPlanning(Planning):
                     plan=request.digest,
                     manifest=u.manifest,
                     objects=tuple(ObjectStatus(key=key) for key in u.objects),
+                    namespace=plan.namespace,
                 )
                 for u in plan.units
             ],

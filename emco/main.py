@@ -27,6 +27,8 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 
 from activities.clusters import Clusters
 from activities.drift import ClusterDrift
+from activities.follow import ClusterStatus
+from activities.followers import follow
 from activities.helm import Renderer
 from activities.planning import StoredPlanning
 from activities.records import StoredRecords
@@ -45,12 +47,14 @@ from workflows.deployment import DeploymentWorkflow
 from workflows.preview import PlanPreviewWorkflow
 from workflows.removal import ClusterRemovalWorkflow
 from workflows.rollout import ClusterRolloutWorkflow
+from workflows.status import ClusterStatusWorkflow
 
 WORKFLOWS = (
     DeploymentWorkflow,
     ClusterRolloutWorkflow,
     ClusterRemovalWorkflow,
     PlanPreviewWorkflow,
+    ClusterStatusWorkflow,
 )
 SANDBOX = SandboxedWorkflowRunner(
     # The domain is pure, and importing it anew for every workflow run costs 100 ms and more.
@@ -134,7 +138,8 @@ async def worker(
     planning = StoredPlanning(store, clusters, Renderer(find_helm(settings)))
     units = ClusterUnits(store, clusters, planning, watches)
     drift = ClusterDrift(store, clusters, planning, watches)
-    groups: tuple[Group, ...] = (records, planning, units, drift)
+    status = ClusterStatus(store, clusters, watches)
+    groups: tuple[Group, ...] = (records, planning, units, drift, status)
     try:
         yield Worker(
             client,
@@ -183,6 +188,8 @@ async def run_worker(settings: Settings, *, interceptors: Sequence[Interceptor] 
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     serving = worker(client, store, settings, interceptors=interceptors)
     async with serving as running, running:
+        in_use = await asyncio.to_thread(store.clusters_in_use)
+        await follow(client, in_use, task_queue=settings.task_queue)
         log.info("worker.started", queue=settings.task_queue, temporal=settings.temporal_address)
         await stop.wait()
     store.close()

@@ -37,6 +37,11 @@ class Health(BaseModel):
         """True when nothing more is expected to happen."""
         return self.verdict is Verdict.CURRENT
 
+    @property
+    def told(self) -> str:
+        """Reason and message in one line."""
+        return ": ".join(part for part in (self.reason, self.message) if part)
+
 
 CURRENT: Final = Health(verdict=Verdict.CURRENT)
 
@@ -59,6 +64,21 @@ def assess(live: Live) -> Health:
     if observed is not None and observed < metadata.get("generation", 0):
         return _progress("NotObserved", "its controller has not seen the latest change yet")
     return rule(live)
+
+
+def essence(live: Live) -> dict[str, Any]:
+    """What is needed of an object to judge it, show its state and tell whose it is: a fraction of it."""
+    kept = {field: live[field] for field in ("apiVersion", "kind", "status") if field in live}
+    metadata = {f: live["metadata"][f] for f in _METADATA if f in live["metadata"]}
+    spec = {f: v for f, v in _spec(live).items() if f not in _BULKY}
+    return {**kept, "metadata": metadata, **({"spec": spec} if spec else {})}
+
+
+_METADATA: Final = (
+    "name namespace uid resourceVersion generation creationTimestamp deletionTimestamp labels "
+    "ownerReferences"
+).split()
+_BULKY: Final = frozenset("template jobTemplate volumeClaimTemplates versions".split())
 
 
 def pod_trouble(pod: Live) -> str:

@@ -271,6 +271,8 @@ def _next(unit: UnitRow, life: Lifecycle) -> str:
         return ""
     if unit.phase is Phase.DRIFTED:
         return "put back by an update, or at once with the policy drift: heal"
+    if unit.phase is Phase.DEGRADED:
+        return "ready again by itself, or changed by an update"
     if not life.is_running:
         return "nothing until it is resumed, updated or terminated"
     match unit.phase:
@@ -287,7 +289,7 @@ def _next(unit: UnitRow, life: Lifecycle) -> str:
 
 
 def _unready(unit: UnitRow) -> list[str]:
-    if unit.phase is not Phase.APPLIED:
+    if unit.phase not in (Phase.APPLIED, Phase.DEGRADED):
         return []
     waiting = (o for o in unit.objects if o.ready in (Ready.NOT_READY, Ready.NOT_PRESENT))
     return [f"{o.key}: {o.message}" if o.message else str(o.key) for o in waiting]
@@ -332,13 +334,15 @@ def _overall(life: Lifecycle, counts: Mapping[str, int]) -> Ready:
         Progress.INSTANTIATE_FAILED,
     )
     late = counts.get(Ready.NOT_READY, 0) + counts.get(Ready.NOT_PRESENT, 0)
-    return Ready.NOT_READY if late or unknown_yet else Ready.READY
+    if late or unknown_yet:
+        return Ready.NOT_READY
+    return Ready.UNKNOWN if counts.get(Ready.UNKNOWN) else Ready.READY
 
 
 def _value(status: ObjectStatus, asked: Question) -> str:
     if asked.shown is Shown.DEPLOYED:
         return status.deployed
-    return "" if status.ready is Ready.UNKNOWN else status.ready
+    return status.ready
 
 
 def _cluster(name: str) -> Json:

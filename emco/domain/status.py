@@ -14,6 +14,8 @@ class Phase(StrEnum):
     APPLYING = "Applying"
     APPLIED = "Applied"
     READY = "Ready"
+    DEGRADED = "Degraded"
+    """It was ready and is not any more, without anybody having changed it."""
     RETRYING = "Retrying"
     FAILED = "Failed"
     DRIFTED = "Drifted"
@@ -76,6 +78,7 @@ class ObjectStatus(_Row):
     observed: dict[str, Any] | None = Field(
         default=None, description="The live object as last seen, without secret data"
     )
+    seen: int = Field(default=0, description="The resource version at which all this was so")
 
 
 class UnitRow(_Row):
@@ -93,6 +96,9 @@ class UnitRow(_Row):
         default="", description="Digest of what was applied completely; empty while it changes"
     )
     objects: tuple[ObjectStatus, ...] = ()
+    namespace: str = Field(
+        default="", description="Where objects are whose chart leaves their namespace out"
+    )
 
 
 NAMESPACE_CLAIM = ""

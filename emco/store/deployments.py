@@ -5,16 +5,16 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Connection, Table, delete, insert, select, update
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from emco.domain.kinds.fleet import Cluster
 from emco.domain.lifecycle import Lifecycle
+from emco.domain.projection import merged
 from emco.domain.resource import Address
 from emco.domain.status import Footprint, ObjectKey, Phase, UnitRow
 from emco.store import tables as t
+from emco.store import units as units_of
 from emco.store.engine import Database
-from emco.store.reader import Reader, not_found
+from emco.store.reader import Reader, resource_id
 
 
 class Deployments:
@@ -46,26 +46,11 @@ class Deployments:
         self.put_units([(deployment, unit)])
 
     def put_units(self, units: Sequence[tuple[Address, UnitRow]]) -> None:
-        """Write many units' rows, of any deployments, in one transaction; the last of a kind wins."""
+        """Write many units' rows, of any deployments, in one transaction; the last of a kind wins.
 
-        def work(connection: Connection) -> None:
-            owners = {
-                d: resource_id(connection, d) for d in {deployment for deployment, _ in units}
-            }
-            rows = {
-                (owners[deployment], unit.cluster, unit.app): unit.model_dump(mode="json")
-                for deployment, unit in units
-            }
-            _upsert_all(
-                connection,
-                t.unit,
-                [
-                    {"deployment": owner, "cluster": cluster, "app": app, "document": document}
-                    for (owner, cluster, app), document in sorted(rows.items(), key=lambda r: r[0])
-                ],
-            )
-
-        self._database.write(work)
+        Of each object stays what was seen of it last, whoever saw it.
+        """
+        self._database.write(lambda connection: units_of.put_units(connection, units))
 
     def announce(self, deployment: Address, units: Sequence[UnitRow]) -> None:
         """Add rows for units that have none or one of another plan; others stay as they are.
@@ -75,25 +60,14 @@ class Deployments:
         """
 
         def work(connection: Connection) -> None:
-            owner = resource_id(connection, deployment)
-            there = {
-                (row.cluster, row.app): UnitRow.model_validate(row.document)
-                for row in connection.execute(select(t.unit).where(t.unit.c.deployment == owner))
-            }
+            keys = [(deployment, unit.cluster, unit.app) for unit in units]
+            there = units_of.read_units(connection, keys)
             rows = [
-                {
-                    "deployment": owner,
-                    "cluster": unit.cluster,
-                    "app": unit.app,
-                    "document": _announced(there.get((unit.cluster, unit.app)), unit).model_dump(
-                        mode="json"
-                    ),
-                }
-                for unit in units
-                if (old := there.get((unit.cluster, unit.app))) is None or old.plan != unit.plan
+                _announced(there.get(key), unit)
+                for key, unit in zip(keys, units, strict=True)
+                if (old := there.get(key)) is None or old.plan != unit.plan
             ]
-            if rows:
-                _upsert_all(connection, t.unit, rows)
+            units_of.write_units(connection, [(deployment, row) for row in rows])
 
         self._database.write(work)
 
@@ -161,12 +135,21 @@ class Deployments:
             for one in footprints:
                 key = {
                     "deployment": owner,
-                    "cluster": _cluster_id(connection, one.cluster),
+                    "cluster": cluster_id(connection, one.cluster),
                     "app": one.app,
                 }
                 old = connection.execute(
                     select(t.footprint.c.document).where(*_is(t.footprint, key))
                 ).scalar()
+                kinds = {(o.api_version, o.kind) for o in one.objects}
+                units_of.upsert_all(
+                    connection,
+                    t.kind_in_use,
+                    [
+                        {"cluster": key["cluster"], "api_version": api_version, "kind": kind}
+                        for api_version, kind in sorted(kinds)
+                    ],
+                )
                 objects = one.objects
                 if old is not None:
                     before = Footprint.model_validate(old).objects
@@ -186,7 +169,7 @@ class Deployments:
         def work(connection: Connection) -> None:
             key = {
                 "deployment": resource_id(connection, deployment),
-                "cluster": _cluster_id(connection, cluster),
+                "cluster": cluster_id(connection, cluster),
                 "app": app,
             }
             old = connection.execute(
@@ -219,7 +202,7 @@ class Deployments:
         def work(connection: Connection) -> None:
             key = {
                 "deployment": resource_id(connection, deployment),
-                "cluster": _cluster_id(connection, cluster),
+                "cluster": cluster_id(connection, cluster),
                 "app": app,
             }
             connection.execute(delete(t.footprint).where(*_is(t.footprint, key)))
@@ -268,15 +251,14 @@ class Deployments:
             return found
 
     def put_facts(self, cluster: Address, facts: dict[str, Any]) -> None:
-        """What a cluster said of itself last."""
+        """What a cluster said of itself last, or what was found of it; other facts stay."""
 
         def work(connection: Connection) -> None:
-            _upsert(
-                connection,
-                t.fact,
-                {"cluster": resource_id(connection, cluster)},
-                {"document": facts},
-            )
+            key = {"cluster": resource_id(connection, cluster)}
+            old = connection.execute(
+                select(t.fact.c.document).where(*_is(t.fact, key)).with_for_update()
+            ).scalar()
+            _upsert(connection, t.fact, key, {"document": {**(old or {}), **facts}})
 
         self._database.write(work)
 
@@ -289,18 +271,6 @@ class Deployments:
                 .where(t.resource.c.path == cluster.path)
             ).scalar()
             return found
-
-
-def resource_id(connection: Connection, address: Address) -> int:
-    """The row of a resource; `NotFound` when there is none."""
-    found = connection.execute(
-        select(t.resource.c.id).where(
-            t.resource.c.path == address.path, t.resource.c.kind == address.kind
-        )
-    ).scalar()
-    if found is None:
-        raise not_found(address)
-    return int(found)
 
 
 def change_lifecycle(
@@ -325,23 +295,16 @@ def _announced(old: UnitRow | None, new: UnitRow) -> UnitRow:
         return new
     if old.applied and old.applied == new.manifest:
         return old.model_copy(update={"plan": new.plan, "manifest": new.manifest})
-    return new.model_copy(update={"applied": old.applied})
+    return merged(old, new.model_copy(update={"applied": old.applied}))
 
 
-def _cluster_id(connection: Connection, name: str) -> int:
+def cluster_id(connection: Connection, name: str) -> int:
+    """The row of a cluster given as `provider+cluster`; `NotFound` when there is none."""
     return resource_id(connection, Address.of(Cluster, name.split("+", 1)))
 
 
 def _is(table: Table, key: dict[str, Any]) -> list[Any]:
     return [table.c[column] == value for column, value in key.items()]
-
-
-def _upsert_all(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
-    insert_or = sqlite_insert if connection.dialect.name == "sqlite" else postgresql_insert
-    statement = insert_or(table)
-    keys = [column.name for column in table.primary_key]
-    changes = {c.name: statement.excluded[c.name] for c in table.c if c.name not in keys}
-    connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=changes), rows)
 
 
 def _upsert(

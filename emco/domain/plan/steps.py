@@ -39,4 +39,4 @@ def _step(unit: UnitPlan, row: UnitRow | None, *, force: bool) -> Step:
         return Step.APPLY
     if row.phase is Phase.DRIFTED:
         return Step.APPLY if force else Step.KEEP
-    return Step.KEEP if row.phase is Phase.READY else Step.AWAIT
+    return Step.KEEP if row.phase in (Phase.READY, Phase.DEGRADED) else Step.AWAIT

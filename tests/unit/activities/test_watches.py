@@ -11,7 +11,7 @@ from activities.watches import Watches
 from emco.domain.errors import EmcoError, NotFound, Unavailable
 
 RESOURCE = ApiResource("v1", "ConfigMap", "configmaps", True, frozenset({"list", "watch"}))
-ITEM = {"metadata": {"name": "x", "resourceVersion": "1"}}
+ITEM = {"metadata": {"name": "x", "namespace": "ns", "resourceVersion": "1"}}
 
 
 class Faulty:

@@ -88,10 +88,15 @@ def test_deployed_counts_every_object() -> None:
     assert ask(status=["deployed"])["deployedCounts"] == {"Applied": 4, "Deleted": 1}
 
 
-def test_ready_counts_what_is_present_and_judged() -> None:
+def test_ready_counts_what_is_present() -> None:
     answer = ask(status=["ready"])
-    assert answer["readyCounts"] == {"NotReady": 1, "Ready": 2}
+    assert answer["readyCounts"] == {"NotReady": 1, "Ready": 2, "Unknown": 1}
     assert answer["readyStatus"] == "NotReady"
+
+
+def test_what_a_silent_cluster_has_is_unknown_and_not_unready() -> None:
+    answer = ask([UNITS[0]], status=["ready"])
+    assert answer["readyStatus"] == "Unknown"
 
 
 def test_a_terminated_deployment_is_ready_as_in_emco() -> None:

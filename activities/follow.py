@@ -1,0 +1,270 @@
+"""Follows everything of ours on one cluster, at any time, and keeps the status projection true.
+
+Its own memory is a convenience: when it starts, after a kill or on another worker, every kind is
+listed and compared with the projection, so that nothing that happened in between is lost.
+"""
+
+import asyncio
+import time
+from collections.abc import Iterable
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, NoReturn
+
+import structlog
+from temporalio import activity
+from temporalio.exceptions import ApplicationError
+
+from activities.clusters import Clusters, NotReady
+from activities.failures import translated
+from activities.heartbeat import heartbeating
+from activities.ours import marks
+from activities.progress import judged
+from activities.watches import Change, Feed, Watch, Watches
+from emco.domain import health
+from emco.domain.contracts import FailureType, Followed, Status, StatusRef
+from emco.domain.errors import EmcoError, NotFound, Unavailable
+from emco.domain.plan import manifests
+from emco.domain.plan.model import Manifest
+from emco.domain.projection import Sighting
+from emco.domain.report import Connectivity
+from emco.domain.status import Deployed, ObjectStatus, Ready, UnitRow
+from emco.store.following import Claimed
+from emco.store.snapshot import cluster_address
+from emco.store.store import Store
+
+LOOK_SECONDS: Final = 2.0
+"""How soon a kind that comes into use is watched."""
+COALESCE_SECONDS: Final = 0.2
+"""Changes of so long are written together."""
+PROBE_SECONDS: Final = 2.0
+AWAY_SECONDS: Final = 6.0
+"""A cluster that does not answer for so long is away: a restart of its API server is no news."""
+UNSERVED_SECONDS: Final = 30.0
+"""A kind that a cluster does not serve is asked for again after so long."""
+FOLLOW_SECONDS: Final = timedelta(days=1).total_seconds()
+
+Kind = tuple[str, str]
+"""apiVersion and kind."""
+Seen = dict[Claimed, list[Sighting]]
+
+log = structlog.get_logger("emco.follow")
+
+
+class ClusterStatus(Status):
+    """Status of member clusters."""
+
+    def __init__(self, store: Store, clusters: Clusters, watches: Watches) -> None:
+        self._store, self._clusters, self._watches = store, clusters, watches
+
+    async def follow(self, cluster: StatusRef) -> Followed:
+        """See `Status.follow`."""
+        with translated():
+            async with heartbeating(), AsyncExitStack() as open_watches:
+                follower = _Follower(
+                    self._store, self._clusters, self._watches, cluster.cluster, open_watches
+                )
+                steps = (follower.look_out(), follower.write(), follower.probe(), _leave())
+                works = [asyncio.ensure_future(step) for step in steps]
+                try:
+                    done, _ = await asyncio.wait(works, return_when=asyncio.FIRST_COMPLETED)
+                    return done.pop().result() or Followed()
+                finally:
+                    for work in works:
+                        work.cancel()
+                    await asyncio.gather(*works, return_exceptions=True)
+
+
+async def _leave() -> NoReturn:
+    """Do not keep a worker from stopping: another one goes on at once."""
+    await activity.wait_for_worker_shutdown()
+    raise ApplicationError(
+        "the worker stops, another one goes on",
+        type=FailureType.UNREACHABLE,
+        next_retry_delay=timedelta(milliseconds=100),
+    )
+
+
+class _Follower:
+    """One cluster, followed by one attempt of the activity."""
+
+    def __init__(
+        self,
+        store: Store,
+        clusters: Clusters,
+        watches: Watches,
+        cluster: str,
+        open_watches: AsyncExitStack,
+    ) -> None:
+        self._store, self._clusters, self._watches = store, clusters, watches
+        self._cluster, self._at = cluster, cluster_address(cluster)
+        self._open_watches = open_watches
+        self._bell = asyncio.Event()
+        self._kinds: dict[Kind, tuple[Watch, Feed]] = {}
+        self._unserved: dict[Kind, float] = {}
+        self._claims: dict[tuple[str | None, str | None], Claimed] = {}
+
+    # -- what is watched ------------------------------------------------------------------------
+
+    async def look_out(self) -> Followed:
+        """Watch every kind that comes into use, until the cluster is unused or a day has passed."""
+        until = time.monotonic() + FOLLOW_SECONDS
+        while time.monotonic() < until:
+            try:
+                if await asyncio.to_thread(self._store.forget_if_unused, self._cluster):
+                    return Followed(unused=True)
+                kinds = await asyncio.to_thread(self._store.kinds_in_use, self._cluster)
+            except NotFound:  # the cluster itself was deleted, so nothing of ours was on it
+                return Followed(unused=True)
+            try:
+                for kind in kinds:
+                    await self._watch(kind)
+            except Unavailable as error:
+                log.warning("cluster.away", cluster=self._cluster, reason=str(error))
+            await asyncio.sleep(LOOK_SECONDS)
+        return Followed()
+
+    async def _watch(self, kind: Kind) -> None:
+        if kind in self._kinds or time.monotonic() < self._unserved.get(kind, 0):
+            return
+        try:
+            cluster = await self._clusters.get(self._cluster)
+            resource = await cluster.resource(*kind)
+        except NotReady:
+            self._unserved[kind] = time.monotonic() + UNSERVED_SECONDS
+            return
+        watch = await self._open_watches.enter_async_context(self._watches.ours(cluster, resource))
+        feed = watch.feed(self._bell)
+        self._open_watches.callback(watch.leave, feed)
+        self._kinds[kind] = watch, feed
+
+    # -- what is seen ---------------------------------------------------------------------------
+
+    async def write(self) -> None:
+        """Write what the watches saw, a few times a second at most."""
+        while True:
+            await self._bell.wait()
+            await asyncio.sleep(COALESCE_SECONDS)
+            self._bell.clear()
+            seen: Seen = {}
+            listed: dict[Kind, int] = {}
+            for kind, (_, feed) in self._kinds.items():
+                changes, version = feed.take()
+                await self._sort(changes.values(), seen)
+                if version:
+                    listed[kind] = version
+            if listed:
+                await self._add_missing(listed, seen)
+            await self._put(seen)
+
+    async def _sort(self, changes: Iterable[Change], seen: Seen) -> None:
+        """Add what was seen of each object to the unit whose mark it carries."""
+        ours = [change for change in changes if not _is_controlled(change.item)]
+        if any(marks(change.item) not in self._claims for change in ours):
+            await self._look_up()
+        for change in ours:
+            if (claimed := self._claims.get(marks(change.item))) is not None:
+                seen.setdefault(claimed, []).append(_sighting(change))
+
+    async def _look_up(self) -> None:
+        claims = await asyncio.to_thread(self._store.claimed_on, self._cluster)
+        self._claims = {_marks_of(claimed): claimed for claimed in claims}
+
+    async def _add_missing(self, listed: dict[Kind, int], seen: Seen) -> None:
+        """Objects that should be there and are in none of the lists that just came in."""
+        for deployment, row in await asyncio.to_thread(self._store.units_on, self._cluster):
+            gone = [
+                Sighting(key=o.key, ready=Ready.NOT_PRESENT, seen=version)
+                for o in row.objects
+                if (version := listed.get((o.key.api_version, o.key.kind)))
+                and o.deployed is Deployed.APPLIED
+                and o.ready is not Ready.NOT_PRESENT
+                and not self._is_there(o, row)
+            ]
+            if gone:
+                seen.setdefault(Claimed(deployment, row.app), []).extend(gone)
+
+    def _is_there(self, status: ObjectStatus, row: UnitRow) -> bool:
+        key = status.key
+        watch, _ = self._kinds[key.api_version, key.kind]
+        return any(watch.get(key.name, where) for where in (key.namespace or row.namespace, ""))
+
+    async def _put(self, seen: Seen) -> None:
+        """Write; units that are not where they were, after a migration, are looked for once more."""
+        lost = await asyncio.to_thread(self._store.observe, self._cluster, list(seen.items()))
+        if lost:
+            await self._look_up()
+            moved = [
+                (claimed, sightings)
+                for before, sightings in lost
+                if (claimed := self._claims.get(_marks_of(before), before)) != before
+            ]
+            await asyncio.to_thread(self._store.observe, self._cluster, moved)
+
+    # -- whether it answers ---------------------------------------------------------------------
+
+    async def probe(self) -> None:
+        """Notice when the cluster goes away, and when it is back."""
+        facts = await asyncio.to_thread(self._store.facts, self._at) or {}
+        known = facts.get("connectivity")
+        silent: datetime | None = None
+        while True:
+            error = await self._silence()
+            if error is None:
+                silent = None
+                if known != Connectivity.AVAILABLE:
+                    await self._note(Connectivity.AVAILABLE)
+                    for watch, _ in self._kinds.values():
+                        watch.restart()
+                    known = Connectivity.AVAILABLE
+            else:
+                silent = silent or datetime.now(UTC)
+                lasted = (datetime.now(UTC) - silent).total_seconds()
+                if known != Connectivity.RETRYING and lasted >= AWAY_SECONDS:
+                    await self._tell_away(error, silent)
+                    known = Connectivity.RETRYING
+            await asyncio.sleep(PROBE_SECONDS)
+
+    async def _silence(self) -> EmcoError | None:
+        try:
+            await (await self._clusters.get(self._cluster)).probe()
+        except Unavailable as error:
+            return error
+        except EmcoError:  # a refusal is an answer
+            return None
+        return None
+
+    async def _tell_away(self, error: EmcoError, since: datetime) -> None:
+        told = f"{error.title} since {since:%Y-%m-%dT%H:%M:%SZ}"
+        log.warning("cluster.away", cluster=self._cluster, reason=str(error))
+        await self._note(Connectivity.RETRYING, since=since.isoformat(), reason=str(error))
+        rows = await asyncio.to_thread(self._store.units_on, self._cluster)
+        unknown = [
+            (
+                Claimed(deployment, row.app),
+                [Sighting(key=o.key, ready=Ready.UNKNOWN, message=told) for o in row.objects],
+            )
+            for deployment, row in rows
+        ]
+        await asyncio.to_thread(self._store.observe, self._cluster, unknown)
+
+    async def _note(self, connectivity: Connectivity, since: str = "", reason: str = "") -> None:
+        facts = {"connectivity": connectivity, "since": since, "reason": reason}
+        await asyncio.to_thread(self._store.put_facts, self._at, facts)
+
+
+def _sighting(change: Change) -> Sighting:
+    key = manifests.key_of(change.item)
+    if change.is_gone:
+        return Sighting(key=key, ready=Ready.NOT_PRESENT, seen=change.version)
+    said: dict[str, Any] = judged(change.item, health.assess(change.item))
+    return Sighting(key=key, **said)
+
+
+def _is_controlled(item: Manifest) -> bool:
+    """True for what a controller made of one of our objects; its labels come from there."""
+    return any(owner.get("controller") for owner in item["metadata"].get("ownerReferences") or ())
+
+
+def _marks_of(claimed: Claimed) -> tuple[str, str]:
+    return manifests.short_hash(claimed.owner), manifests.label_value(claimed.app)
