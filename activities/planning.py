@@ -23,6 +23,7 @@ from activities.followers import follow
 from activities.generic import generic_files
 from activities.heartbeat import heartbeating
 from activities.helm import Renderer
+from emco.domain import health
 from emco.domain.contracts import (
     ClusterRef,
     Outline,
@@ -353,6 +354,11 @@ class StoredPlanning(Planning):
 
     def _keep(self, rendered: Rendered, snapshot: Snapshot, app: str) -> tuple[str, Rendered]:
         """Mark the objects as ours and store them; their digest names them from then on."""
+        try:
+            for item in rendered.resources:
+                health.check(item)
+        except Invalid as error:
+            raise Invalid(f"Error rendering the chart of {app}", str(error)) from None
         marked = manifests.mark(rendered, deployment=snapshot.owner, app=app)
         return self._store.put_blob(marked.model_dump_json().encode()), marked
 
