@@ -124,15 +124,14 @@ class Following:
 
         def work(connection: Connection) -> list[tuple[Claimed, Sequence[Sighting]]]:
             keys = [(claimed.deployment, cluster, claimed.app) for claimed, _ in seen]
-            there = read_units(connection, keys)
-            lost, changed = [], []
-            for key, one in zip(keys, seen, strict=True):
-                if (old := there.get(key)) is None:
-                    lost.append(one)
-                elif (new := sighted(old, one[1], now=now)) != old:
-                    changed.append((key[0], new))
+            before = read_units(connection, keys)
+            after = dict(before)
+            for key, (_, sightings) in zip(keys, seen, strict=True):
+                if key in after:
+                    after[key] = sighted(after[key], sightings, now=now)
+            changed = [(key[0], row) for key, row in after.items() if row != before[key]]
             write_units(connection, changed)
-            return lost
+            return [one for key, one in zip(keys, seen, strict=True) if key not in before]
 
         return self._database.write(work)
 

@@ -1,8 +1,13 @@
 """Status tells what is so on the clusters, at any time and by itself."""
 
+from collections.abc import Callable
 from typing import Any
 
-from tests.e2e.system import Kube, Shop, chart, config_map, deployment
+from emco.sandbox.clusters import ClusterInfo
+from tests.e2e.proxy import Proxy
+from tests.e2e.system import Kube, Shop, System, chart, config_map, deployment
+
+NEVER_READY = {"metadata": {"annotations": {"sandbox.emco.io/ready": "never"}}}
 
 
 def _phases(shop: Shop) -> dict[str, str]:
@@ -37,3 +42,62 @@ def _patch(kube: Kube, path: str, body: Any) -> None:
     kind = {"Content-Type": "application/merge-patch+json"}
     answer = kube.http.patch(path, json=body, headers=kind)
     assert answer.is_success, answer.text
+
+
+def test_a_rule_of_the_users_own_decides_and_a_wrong_one_is_refused(shop: Shop) -> None:
+    def widgets(rule: str) -> bytes:
+        item = deployment("web", replicas=0)
+        item["metadata"]["annotations"] = {"emco.io/health": rule}
+        return chart("web", item)
+
+    shop.deployment({"web": widgets("self.status.phase ==")}, {"web": ["c1"]})
+    assert shop.instantiate() == "InstantiateFailed"
+    message = shop.explain()["message"]
+    assert "emco.io/health of Deployment web cannot work" in message, message
+    shop.change("web", widgets("self.spec.replicas == 3"))
+    shop.verb("update")
+    told = "Deployment web: RuleSaysNo: self.spec.replicas == 3"
+    shop.until(lambda: [u["waitingFor"] for u in shop.explain()["units"]] == [[told]])
+
+
+def test_a_cluster_that_goes_away_is_unknown_since_then_and_comes_back_as_it_is(
+    new_shop: Callable[[], Shop], clusters: list[ClusterInfo], kubes: dict[str, Kube]
+) -> None:
+    shop = new_shop()
+    with Proxy(clusters[0].server) as proxy:
+        through = clusters[0].kubeconfig.read_text().replace(clusters[0].server, proxy.url)
+        shop.cloud({"c1": through})
+        web = chart("web", deployment("web"), config_map("a"), config_map("b"))
+        shop.deployment({"web": web}, {"web": ["c1"]})
+        assert shop.instantiate() == "Instantiated"
+        proxy.cut()
+        shop.until(lambda: shop.status()["readyCounts"] == {"Unknown": 3}, seconds=20)
+        status = shop.status()
+        assert status["readyStatus"] == "Unknown"
+        (there,) = status["apps"][0]["clusters"]
+        assert there["connectivity"] == "Retrying"
+        assert "does not answer since 20" in shop.explain()["units"][0]["message"]
+        kubes["c1"].http.delete(f"/api/v1/namespaces/{shop.namespace}/configmaps/a")
+        proxy.mend()
+        shop.until(
+            lambda: shop.status()["readyCounts"] == {"NotPresent": 1, "Ready": 2}, seconds=20
+        )
+        assert shop.status()["apps"][0]["clusters"][0]["connectivity"] == "Available"
+        assert shop.terminate() == "Terminated"
+
+
+def test_a_killed_worker_loses_nothing_of_what_happened_meanwhile(
+    system: System, shop: Shop, kubes: dict[str, Kube]
+) -> None:
+    shop.deployment(
+        {"web": chart("web", deployment("web"), config_map("a"), config_map("b"))}, {"web": ["c1"]}
+    )
+    assert shop.instantiate() == "Instantiated"
+    shop.until(lambda: shop.status()["apps"][0]["clusters"][0]["connectivity"] == "Available")
+    system.kill("worker")
+    kubes["c1"].http.delete(f"/api/v1/namespaces/{shop.namespace}/configmaps/a")
+    path = f"/apis/apps/v1/namespaces/{shop.namespace}/deployments/web"
+    _patch(kubes["c1"], path, {"spec": {"replicas": 2, "template": NEVER_READY}})
+    system.start("worker")
+    expected = {"NotPresent": 1, "NotReady": 1, "Ready": 1}
+    shop.until(lambda: shop.status()["readyCounts"] == expected, seconds=40)
