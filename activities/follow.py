@@ -13,7 +13,7 @@ from typing import Any, Final, NoReturn
 
 import structlog
 from temporalio import activity
-from temporalio.exceptions import ApplicationError
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from activities.clusters import Clusters, NotReady
 from activities.failures import translated
@@ -82,6 +82,7 @@ async def _leave() -> NoReturn:
         "the worker stops, another one goes on",
         type=FailureType.UNREACHABLE,
         next_retry_delay=timedelta(milliseconds=100),
+        category=ApplicationErrorCategory.BENIGN,
     )
 
 

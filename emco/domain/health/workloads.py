@@ -113,11 +113,11 @@ def _cron_job(live: Live) -> Health:
 def _pod(live: Live) -> Health:
     status = status_of(live)
     conditions, phase = conditions_of(status), status.get("phase", "Pending")
-    if phase == "Succeeded" or stands(conditions.get("Ready"), "True"):
-        return CURRENT
-    if phase == "Failed":
+    if phase == "Failed":  # before its conditions: they may be of the time before
         message = status.get("message") or "the pod ended with an error"
         return failed(status.get("reason") or "PodFailed", message)
+    if phase == "Succeeded" or stands(conditions.get("Ready"), "True"):
+        return CURRENT
     for container in _containers(status):
         waiting = (container.get("state") or {}).get("waiting")
         if waiting and waiting.get("reason"):
