@@ -313,7 +313,7 @@ def _totals(life: Lifecycle, units: Sequence[UnitRow], asked: Question) -> Json:
     if life.progress in (None, Progress.CREATED):
         return {}
     objects = [o for unit in units for o in _matching(unit, asked)]
-    counts = Counter(str(value) for o in objects if (value := _value(o, asked)))
+    counts = Counter(_value(o, asked) for o in objects)
     counted = dict(sorted(counts.items()))
     if not asked.legacy:
         key = "deployedCounts" if asked.shown is Shown.DEPLOYED else "readyCounts"
@@ -355,7 +355,7 @@ def _apps(
 ) -> list[Json]:
     reach = connectivity or {}
     by_app: dict[str, list[Json]] = {}
-    member = "readyStatus" if asked.legacy else "connectivity"
+    member, named = "readyStatus" if asked.legacy else "connectivity", _member(asked)
     for unit in units:
         objects = _matching(unit, asked)
         if objects or not asked.resources:
@@ -364,7 +364,7 @@ def _apps(
                     {
                         **_cluster(unit.cluster),
                         member: reach.get(unit.cluster) or _reached(unit),
-                        "resources": [_object(o, asked) for o in objects],
+                        "resources": [_object(o, named, asked) for o in objects],
                     }
                 )
             )
@@ -377,21 +377,30 @@ def _reached(unit: UnitRow) -> Connectivity:
     return Connectivity.UNKNOWN if unit.phase is Phase.PENDING else Connectivity.AVAILABLE
 
 
-def _object(status: ObjectStatus, asked: Question) -> Json:
-    member = {
+def _object(status: ObjectStatus, member: str, asked: Question) -> Json:
+    shown = _named(status)
+    if asked.output is Output.DETAIL and status.observed:
+        shown["detail"] = status.observed
+    shown[member] = _value(status, asked)
+    return shown
+
+
+def _member(asked: Question) -> str:
+    """Under what name an object's state is told."""
+    return {
         (False, Shown.DEPLOYED): "deployedStatus",
         (False, Shown.READY): "readyStatus",
         (True, Shown.DEPLOYED): "rsyncStatus",
         (True, Shown.READY): "clusterStatus",
     }[asked.legacy, asked.shown]
-    detail = status.observed if asked.output is Output.DETAIL else None
-    return _filled({**_named(status), "detail": detail, member: _value(status, asked)})
 
 
 def _named(status: ObjectStatus) -> Json:
-    key = status.key
-    gvk = {"Group": key.group, "Version": key.version, "Kind": key.kind}
-    return {"GVK": gvk, "name": key.name}
+    group, _, version = status.key.api_version.rpartition("/")
+    return {
+        "GVK": {"Group": group, "Version": version, "Kind": status.key.kind},
+        "name": status.key.name,
+    }
 
 
 def _clusters_by_app(units: Sequence[UnitRow]) -> list[Json]:

@@ -1,6 +1,6 @@
 """What is remembered of operations: lifecycle, plans, the status projection and the footprint."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -71,16 +71,17 @@ class Deployments:
 
         self._database.write(work)
 
-    def units(self, deployment: Address) -> list[UnitRow]:
-        """All units of a deployment, by cluster and app."""
+    def units(self, deployment: Address, *, observed: bool = True) -> list[UnitRow]:
+        """All units of a deployment, by cluster and app; without the live objects last seen if so asked."""
+        columns = units_of.COLUMNS if observed else units_of.COLUMNS[:1]
         with self._database.read() as connection:
             rows = connection.execute(
-                select(t.unit.c.document)
+                select(*columns)
                 .join(t.resource, t.resource.c.id == t.unit.c.deployment)
                 .where(t.resource.c.path == deployment.path)
                 .order_by(t.unit.c.cluster, t.unit.c.app)
-            ).scalars()
-            return [UnitRow.model_validate(row) for row in rows]
+            )
+            return [units_of.as_unit(row) for row in rows]
 
     def drop_unit(self, deployment: Address, cluster: str, app: str) -> None:
         """Forget one unit; one that is not there is no error."""
@@ -110,17 +111,20 @@ class Deployments:
                     t.revision.c.number > Lifecycle.model_validate(document).numbered,
                 )
             )
-            rows = connection.execute(select(t.unit).where(t.unit.c.deployment == owner))
+            rows = connection.execute(
+                select(t.unit.c.cluster, t.unit.c.app, *units_of.COLUMNS).where(
+                    t.unit.c.deployment == owner
+                )
+            )
             for row in rows.all():
-                unit = UnitRow.model_validate(row.document)
+                unit = units_of.as_unit(row)
                 if unit.phase is not Phase.RETRYING:
                     continue
-                key = {"deployment": owner, "cluster": row.cluster, "app": row.app}
                 if unit.applied:
                     calm = {"phase": Phase.READY, "message": "", "retry_at": None}
-                    document = unit.model_copy(update=calm).model_dump(mode="json")
-                    _upsert(connection, t.unit, key, {"document": document})
+                    units_of.put_units(connection, [(deployment, unit.model_copy(update=calm))])
                 elif not unit.manifest:
+                    key = {"deployment": owner, "cluster": row.cluster, "app": row.app}
                     connection.execute(delete(t.unit).where(*_is(t.unit, key)))
 
         self._database.write(work)
@@ -261,6 +265,17 @@ class Deployments:
             _upsert(connection, t.fact, key, {"document": {**(old or {}), **facts}})
 
         self._database.write(work)
+
+    def facts_of(self, clusters: Iterable[Address]) -> dict[Address, dict[str, Any]]:
+        """What each of many clusters said of itself last; those that never answered are left out."""
+        wanted = {cluster.path: cluster for cluster in clusters}
+        with self._database.read() as connection:
+            rows = connection.execute(
+                select(t.resource.c.path, t.fact.c.document)
+                .join(t.resource, t.resource.c.id == t.fact.c.cluster)
+                .where(t.resource.c.path.in_(wanted))
+            )
+            return {wanted[row.path]: row.document for row in rows}
 
     def facts(self, cluster: Address) -> dict[str, Any] | None:
         """The same, or None when it never answered."""

@@ -14,7 +14,7 @@ from emco.domain.status import NAMESPACE_CLAIM, UnitRow
 from emco.store import tables as t
 from emco.store.deployments import cluster_id
 from emco.store.engine import Database
-from emco.store.units import read_units, write_units
+from emco.store.units import COLUMNS, as_unit, read_units, write_units
 
 ROWS_AT_ONCE: Final = 500
 
@@ -94,15 +94,15 @@ class Following:
             return [Claimed(Address(r.kind, r.path), r.app, r.identity or "") for r in rows]
 
     def units_on(self, cluster: str) -> list[tuple[Address, UnitRow]]:
-        """The units of a cluster, of every deployment."""
+        """The units of a cluster, of every deployment, without the live objects last seen."""
         with self._database.read() as connection:
             rows = connection.execute(
-                select(t.resource.c.kind, t.resource.c.path, t.unit.c.document)
+                select(t.resource.c.kind, t.resource.c.path, COLUMNS[0])
                 .join(t.resource, t.resource.c.id == t.unit.c.deployment)
                 .where(t.unit.c.cluster == cluster)
                 .order_by(t.resource.c.path, t.unit.c.app)
             )
-            return [(Address(r.kind, r.path), UnitRow.model_validate(r.document)) for r in rows]
+            return [(Address(r.kind, r.path), as_unit(r)) for r in rows]
 
     def observe(
         self, cluster: str, seen: Sequence[tuple[Claimed, Sequence[Sighting]]]

@@ -73,6 +73,7 @@ unit = Table(
     Column("cluster", Text, primary_key=True),
     Column("app", Text, primary_key=True),
     Column("document", JSON, nullable=False),
+    Column("observed", JSON),
     Index("ix_unit_cluster", "cluster"),
 )
 

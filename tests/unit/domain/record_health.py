@@ -62,9 +62,9 @@ class Recorder:
     def path(self, item: Object) -> str:
         """Where objects of its kind are served in the namespace."""
         api = item["apiVersion"]
-        if (api, item["kind"]) not in self.paths:
-            root = f"/apis/{api}" if "/" in api else f"/api/{api}"
-            for served in self.kube.get(root)["resources"]:
+        root = f"/apis/{api}" if "/" in api else f"/api/{api}"
+        while (api, item["kind"]) not in self.paths:  # a new definition is served a moment later
+            for served in (self.kube.get(root) or {}).get("resources", []):
                 if "/" not in served["name"]:
                     place = (f"{root}/{{}}{served['name']}", bool(served["namespaced"]))
                     self.paths[api, served["kind"]] = place
@@ -231,7 +231,10 @@ def condition(type_: str, value: str, reason: str = "", message: str = "", **mor
 def scaler(name: str, target: str, api: str = "autoscaling/v2", **spec: Any) -> Object:
     reference = {"apiVersion": "apps/v1", "kind": "Deployment", "name": target}
     return thing(
-        api, "HorizontalPodAutoscaler", name, {"scaleTargetRef": reference, "maxReplicas": 3, **spec}
+        api,
+        "HorizontalPodAutoscaler",
+        name,
+        {"scaleTargetRef": reference, "maxReplicas": 3, **spec},
     )
 
 

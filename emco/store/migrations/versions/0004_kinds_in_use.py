@@ -1,4 +1,4 @@
-"""Which kinds are in use on which cluster, and units by cluster."""
+"""Which kinds are in use on which cluster; units by cluster, with the bulk of them apart."""
 
 from itertools import chain
 
@@ -23,6 +23,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("cluster", "api_version", "kind", name=op.f("pk_kind_in_use")),
     )
+    op.add_column("unit", sa.Column("observed", sa.JSON(), nullable=True))
     op.create_index("ix_unit_cluster", "unit", ["cluster"], unique=False)
     footprint = sa.table("footprint", sa.column("cluster"), sa.column("document", sa.JSON()))
     claimed = op.get_bind().execute(sa.select(footprint.c.cluster, footprint.c.document))
