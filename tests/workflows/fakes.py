@@ -18,6 +18,7 @@ from emco.domain.contracts import (
     Ended,
     EndRequest,
     FailureType,
+    Followed,
     Outline,
     Planning,
     PlanRequest,
@@ -26,6 +27,8 @@ from emco.domain.contracts import (
     PreviewRequest,
     Records,
     Rules,
+    Status,
+    StatusRef,
     Step,
     UnitRef,
     UnitResult,
@@ -62,6 +65,8 @@ class World:
     drift: asyncio.Event = field(default_factory=asyncio.Event)
     hold: dict[str, asyncio.Event] = field(default_factory=dict)
     targets: dict[str, Lifecycle] = field(default_factory=dict)
+    followed: asyncio.Queue[Followed] = field(default_factory=asyncio.Queue)
+    """How following a cluster ends, each time it does."""
 
     @property
     def present(self) -> set[tuple[str, str]]:
@@ -256,7 +261,27 @@ class FakeDrift(Drift):
         return UnitResult(note="ConfigMap x: data.a changed by kubectl")
 
 
+class FakeStatus(Status):
+    """Follows until the test says how that ends."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    async def follow(self, cluster: StatusRef) -> Followed:
+        await self._world.did(f"follow {cluster.cluster}")
+        while self._world.followed.empty():
+            activity.heartbeat()
+            await asyncio.sleep(0.05)
+        return self._world.followed.get_nowait()
+
+
 def activities(world: World) -> list[Callable[..., Any]]:
     """Everything a worker needs to run our workflows against `world`."""
-    groups = (FakeRecords(world), FakePlanning(world), FakeUnits(world), FakeDrift(world))
+    groups = (
+        FakeRecords(world),
+        FakePlanning(world),
+        FakeUnits(world),
+        FakeDrift(world),
+        FakeStatus(world),
+    )
     return [method for group in groups for method in group.activities()]
