@@ -210,6 +210,42 @@ def cloud_status(
     )
 
 
+def cluster_status(
+    names: Json, units: Sequence[tuple[str, UnitRow]], asked: Question, facts: Mapping[str, Any]
+) -> Json:
+    """The answer to GET …/status of a cluster: everything of every deployment there.
+
+    `units` come with the deployment's name; `facts` say whether the cluster answers, and since when not.
+    """
+    matching = [(owner, unit, o) for owner, unit in units for o in _matching(unit, asked)]
+    counts = dict(sorted(Counter(_value(o, asked) for *_, o in matching).items()))
+    counted = "deployedCounts" if asked.shown is Shown.DEPLOYED else "readyCounts"
+    told: list[Json] = []
+    if asked.output is not Output.SUMMARY:
+        member = _member(asked)
+        told = [
+            {"deployment": owner, "app": unit.app, **_object(o, member, asked)}
+            for owner, unit, o in matching
+        ]
+    return _filled(
+        {
+            "name": names["cluster"],
+            "readyStatus": _worst(counts) if asked.shown is Shown.READY else "",
+            counted: counts,
+            "cluster": _filled(
+                {
+                    **names,
+                    "connectivity": facts.get("connectivity") or Connectivity.UNKNOWN,
+                    "since": facts.get("since"),
+                    "reason": facts.get("reason"),
+                    "kubeVersion": facts.get("kube_version"),
+                    "resources": told,
+                }
+            ),
+        }
+    )
+
+
 def states(life: Lifecycle, created: datetime) -> Json:
     """EMCO's `states`: every accepted verb in order, `Created` first."""
     actions = life.actions
@@ -333,8 +369,11 @@ def _overall(life: Lifecycle, counts: Mapping[str, int]) -> Ready:
         Progress.INSTANTIATING,
         Progress.INSTANTIATE_FAILED,
     )
-    late = counts.get(Ready.NOT_READY, 0) + counts.get(Ready.NOT_PRESENT, 0)
-    if late or unknown_yet:
+    return Ready.NOT_READY if unknown_yet else _worst(counts)
+
+
+def _worst(counts: Mapping[str, int]) -> Ready:
+    if counts.get(Ready.NOT_READY) or counts.get(Ready.NOT_PRESENT):
         return Ready.NOT_READY
     return Ready.UNKNOWN if counts.get(Ready.UNKNOWN) else Ready.READY
 

@@ -93,11 +93,12 @@ class Following:
             )
             return [Claimed(Address(r.kind, r.path), r.app, r.identity or "") for r in rows]
 
-    def units_on(self, cluster: str) -> list[tuple[Address, UnitRow]]:
-        """The units of a cluster, of every deployment, without the live objects last seen."""
+    def units_on(self, cluster: str, *, observed: bool = False) -> list[tuple[Address, UnitRow]]:
+        """The units of a cluster, of every deployment; with the live objects last seen if so asked."""
+        columns = COLUMNS if observed else COLUMNS[:1]
         with self._database.read() as connection:
             rows = connection.execute(
-                select(t.resource.c.kind, t.resource.c.path, COLUMNS[0])
+                select(t.resource.c.kind, t.resource.c.path, *columns)
                 .join(t.resource, t.resource.c.id == t.unit.c.deployment)
                 .where(t.unit.c.cluster == cluster)
                 .order_by(t.resource.c.path, t.unit.c.app)
