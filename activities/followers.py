@@ -4,11 +4,12 @@ import asyncio
 from collections.abc import Iterable
 
 from temporalio.client import Client
+from temporalio.common import SearchAttributePair, TypedSearchAttributes
 from temporalio.service import RPCError
 
 from emco.domain.contracts import StatusRef
 from emco.domain.errors import Unavailable
-from emco.domain.names import STATUS_WORKFLOW, WANTED_SIGNAL, status_id
+from emco.domain.names import CLUSTER, STATUS_WORKFLOW, WANTED_SIGNAL, status_id
 
 
 async def follow(client: Client, clusters: Iterable[str], *, task_queue: str) -> None:
@@ -25,6 +26,9 @@ async def follow(client: Client, clusters: Iterable[str], *, task_queue: str) ->
                     id=status_id(cluster),
                     task_queue=task_queue,
                     start_signal=WANTED_SIGNAL,
+                    search_attributes=TypedSearchAttributes(
+                        [SearchAttributePair(CLUSTER, cluster)]
+                    ),
                     static_summary=f"what becomes of our objects on {cluster}",
                 )
                 for cluster in clusters

@@ -25,15 +25,17 @@ _GROUP: Final = "gateway.networking.k8s.io"
 
 
 def _gateway_class(live: Live) -> Health:
+    """Accepted."""
     return _all_stand(live, status_of(live), "Accepted")
 
 
 def _gateway(live: Live) -> Health:
+    """Accepted and programmed, as it is now."""
     return _all_stand(live, status_of(live), "Accepted", "Programmed")
 
 
 def _route(live: Live) -> Health:
-    """Current when every parent it names has taken it and found what it refers to."""
+    """Every parent it names has taken it and found what it refers to."""
     parents = status_of(live).get("parents") or []
     for parent in parents:
         verdict = _all_stand(live, parent, "Accepted", "ResolvedRefs")

@@ -28,6 +28,7 @@ _KINDS: Final = {
 
 
 def _by_findings(live: Live) -> Health:
+    """When it exists, unless istiod writes an error, or that not all proxies have it yet."""
     status = status_of(live)
     for finding in status.get("validationMessages") or []:
         if finding.get("level") == "ERROR":

@@ -19,6 +19,7 @@ from emco.domain.health.verdict import (
 
 
 def _claim(live: Live) -> Health:
+    """Bound. A lost volume fails."""
     phase = status_of(live).get("phase", "Pending")
     if phase == "Bound":
         return CURRENT
@@ -28,6 +29,7 @@ def _claim(live: Live) -> Health:
 
 
 def _volume(live: Live) -> Health:
+    """Available, bound or released. Failed fails."""
     status = status_of(live)
     phase = status.get("phase", "Pending")
     if phase == "Failed":
@@ -36,6 +38,7 @@ def _volume(live: Live) -> Health:
 
 
 def _service(live: Live) -> Health:
+    """At once, but for a load balancer: when it has an address."""
     spec = spec_of(live)
     if spec.get("type") != "LoadBalancer" or spec.get("externalIPs"):
         return CURRENT
@@ -43,6 +46,7 @@ def _service(live: Live) -> Health:
 
 
 def _ingress(live: Live) -> Health:
+    """When its load balancer has an address."""
     return _address(live)
 
 
@@ -53,10 +57,12 @@ def _address(live: Live) -> Health:
 
 
 def _namespace(live: Live) -> Health:
+    """When it exists."""
     return CURRENT
 
 
 def _disruption_budget(live: Live) -> Health:
+    """Observed, and as many pods healthy as it wants."""
     status = status_of(live)
     if "observedGeneration" not in status:
         return progress("NotObserved", "waiting for the disruption controller")
@@ -67,7 +73,7 @@ def _disruption_budget(live: Live) -> Health:
 
 
 def _autoscaler(live: Live) -> Health:
-    """An autoscaler that cannot scale, or has nothing to go by; scaling to none is by wish."""
+    """Able to scale, with something to go by; or its target is scaled to none by wish."""
     status = status_of(live)
     conditions = conditions_of(status)
     if stands(conditions.get("AbleToScale"), "False"):
@@ -81,6 +87,7 @@ def _autoscaler(live: Live) -> Health:
 
 
 def _definition(live: Live) -> Health:
+    """Established. Names that are taken fail."""
     conditions = conditions_of(status_of(live))
     if stands(conditions.get("NamesAccepted"), "False"):
         return as_failed(conditions["NamesAccepted"], "NamesNotAccepted")
@@ -90,6 +97,7 @@ def _definition(live: Live) -> Health:
 
 
 def _api_service(live: Live) -> Health:
+    """Available."""
     available = conditions_of(status_of(live)).get("Available", {})
     return CURRENT if stands(available, "True") else as_told(available, "NotAvailable")
 

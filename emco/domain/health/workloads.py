@@ -28,6 +28,7 @@ _PASSING_REASONS: Final = frozenset({"ContainerCreating", "PodInitializing", "Co
 
 
 def _deployment(live: Live) -> Health:
+    """Observed, every replica updated, none of the old left, all available; or paused. Out of time fails."""
     status, wanted = status_of(live), spec_of(live).get("replicas", 1)
     progressing = conditions_of(status).get("Progressing", {})
     if progressing.get("reason") == "ProgressDeadlineExceeded":
@@ -50,6 +51,7 @@ def _deployment(live: Live) -> Health:
 
 
 def _replica_set(live: Live) -> Health:
+    """All replicas ready and available, none too many."""
     status, wanted = status_of(live), spec_of(live).get("replicas", 1)
     failure = conditions_of(status).get("ReplicaFailure")
     if failure is not None and stands(failure, "True"):
@@ -64,6 +66,7 @@ def _replica_set(live: Live) -> Health:
 
 
 def _stateful_set(live: Live) -> Health:
+    """All replicas ready, and those above the partition updated (unless updated on delete)."""
     spec, status = spec_of(live), status_of(live)
     wanted = spec.get("replicas", 1)
     strategy = spec.get("updateStrategy") or {}
@@ -82,6 +85,7 @@ def _stateful_set(live: Live) -> Health:
 
 
 def _daemon_set(live: Live) -> Health:
+    """A pod on every node that should have one, updated (unless on delete), available."""
     status = status_of(live)
     if "observedGeneration" not in status:
         return progress("NotObserved", "waiting for the daemon set controller")
@@ -95,6 +99,7 @@ def _daemon_set(live: Live) -> Health:
 
 
 def _job(live: Live) -> Health:
+    """Complete, or suspended. Failed fails."""
     status = status_of(live)
     conditions = conditions_of(status)
     if stands(conditions.get("Failed"), "True"):
@@ -106,11 +111,12 @@ def _job(live: Live) -> Health:
 
 
 def _cron_job(live: Live) -> Health:
-    """Its Jobs come and go; what becomes of each is no matter of the schedule."""
+    """When it exists: what becomes of its Jobs is no matter of the schedule."""
     return CURRENT
 
 
 def _pod(live: Live) -> Health:
+    """Ready, or succeeded. Failed fails."""
     status = status_of(live)
     conditions, phase = conditions_of(status), status.get("phase", "Pending")
     if phase == "Failed":  # before its conditions: they may be of the time before
