@@ -6,7 +6,7 @@ listed and compared with the projection, so that nothing that happened in betwee
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NoReturn
@@ -20,7 +20,7 @@ from activities.failures import translated
 from activities.heartbeat import heartbeating
 from activities.ours import marks
 from activities.progress import judged
-from activities.watches import Change, Feed, Watch, Watches
+from activities.watches import Change, Feed, Watch, Watches, number
 from emco.domain import health
 from emco.domain.contracts import FailureType, Followed, Status, StatusRef
 from emco.domain.errors import EmcoError, NotFound, Unavailable
@@ -46,6 +46,8 @@ FOLLOW_SECONDS: Final = timedelta(days=1).total_seconds()
 
 Kind = tuple[str, str]
 """apiVersion and kind."""
+Marks = tuple[str | None, str | None]
+PODS: Final[Kind] = ("v1", "Pod")
 Seen = dict[Claimed, list[Sighting]]
 
 log = structlog.get_logger("emco.follow")
@@ -103,7 +105,9 @@ class _Follower:
         self._bell = asyncio.Event()
         self._kinds: dict[Kind, tuple[Watch, Feed]] = {}
         self._unserved: dict[Kind, float] = {}
-        self._claims: dict[tuple[str | None, str | None], Claimed] = {}
+        self._claims: dict[Marks, Claimed] = {}
+        self._trouble: dict[Marks, dict[str, str]] = {}
+        """What is wrong with pods, by pod name."""
 
     # -- what is watched ------------------------------------------------------------------------
 
@@ -118,7 +122,8 @@ class _Follower:
             except NotFound:  # the cluster itself was deleted, so nothing of ours was on it
                 return Followed(unused=True)
             try:
-                for kind in kinds:
+                workloads = any(kind in health.WORKLOADS for _, kind in kinds)
+                for kind in {*kinds, *([PODS] if workloads else [])}:
                     await self._watch(kind)
             except Unavailable as error:
                 log.warning("cluster.away", cluster=self._cluster, reason=str(error))
@@ -151,7 +156,8 @@ class _Follower:
             listed: dict[Kind, int] = {}
             for kind, (_, feed) in self._kinds.items():
                 changes, version = feed.take()
-                await self._sort(changes.values(), seen)
+                owners = self._owners_of(changes.values()) if kind == PODS else []
+                await self._sort([*changes.values(), *owners], seen)
                 if version:
                     listed[kind] = version
             if listed:
@@ -165,7 +171,37 @@ class _Follower:
             await self._look_up()
         for change in ours:
             if (claimed := self._claims.get(marks(change.item))) is not None:
-                seen.setdefault(claimed, []).append(_sighting(change))
+                seen.setdefault(claimed, []).append(self._sighting(change))
+
+    def _sighting(self, change: Change) -> Sighting:
+        key = manifests.key_of(change.item)
+        if change.is_gone:
+            return Sighting(key=key, ready=Ready.NOT_PRESENT, seen=change.version)
+        said: dict[str, Any] = judged(change.item, health.assess(change.item))
+        if key.kind in health.WORKLOADS and said["ready"] is Ready.NOT_READY:
+            trouble = self._trouble.get(marks(change.item), {})
+            said["message"] = health.with_pods(said["message"], key.name, trouble)
+        return Sighting(key=key, **said)
+
+    def _owners_of(self, pods: Iterable[Change]) -> list[Change]:
+        """The workloads that are to be told of anew, since one of their pods is in other trouble."""
+        found: list[Change] = []
+        for change in pods:
+            name, where = change.item["metadata"]["name"], change.item["metadata"]["namespace"]
+            told = "" if change.is_gone else health.pod_trouble(change.item)
+            known = self._trouble.setdefault(marks(change.item), {})
+            if known.get(name, "") == told:
+                continue
+            known[name] = told
+            if not told:
+                del known[name]
+            for (_, kind), (watch, _) in self._kinds.items():
+                if kind in health.WORKLOADS:
+                    for owner in _prefixes(name):
+                        if (item := watch.get(owner, where)) is not None:
+                            version = number(item["metadata"]["resourceVersion"])
+                            found.append(Change(item, version))
+        return found
 
     async def _look_up(self) -> None:
         claims = await asyncio.to_thread(self._store.claimed_on, self._cluster)
@@ -254,17 +290,15 @@ class _Follower:
         await asyncio.to_thread(self._store.put_facts, self._at, facts)
 
 
-def _sighting(change: Change) -> Sighting:
-    key = manifests.key_of(change.item)
-    if change.is_gone:
-        return Sighting(key=key, ready=Ready.NOT_PRESENT, seen=change.version)
-    said: dict[str, Any] = judged(change.item, health.assess(change.item))
-    return Sighting(key=key, **said)
-
-
 def _is_controlled(item: Manifest) -> bool:
     """True for what a controller made of one of our objects; its labels come from there."""
     return any(owner.get("controller") for owner in item["metadata"].get("ownerReferences") or ())
+
+
+def _prefixes(pod: str) -> Iterator[str]:
+    """Every name that a workload with a pod of this name may have."""
+    parts = pod.split("-")
+    return ("-".join(parts[:count]) for count in range(1, len(parts)))
 
 
 def _marks_of(claimed: Claimed) -> tuple[str, str]:

@@ -17,7 +17,7 @@ from activities.failures import is_final
 from activities.watches import number
 from emco.domain.contracts import UnitRef
 from emco.domain.errors import EmcoError
-from emco.domain.health import WORKLOADS, Health
+from emco.domain.health import WORKLOADS, Health, with_pods
 from emco.domain.names import deployment_address
 from emco.domain.plan.model import Manifest
 from emco.domain.resource import Address
@@ -25,7 +25,6 @@ from emco.domain.status import Deployed, ObjectKey, ObjectStatus, Phase, Ready, 
 from emco.store.store import Store
 
 FLUSH_SECONDS: Final = 0.5
-MAX_PODS_TOLD: Final = 3
 
 
 class Projection:
@@ -114,8 +113,7 @@ class Progress:
     def _told(self, status: ObjectStatus) -> ObjectStatus:
         if status.ready is Ready.READY or status.key.kind not in WORKLOADS:
             return status
-        owned = [t for pod, t in self._trouble.items() if pod.startswith(f"{status.key.name}-")]
-        message = "; ".join(filter(None, (status.message, *owned[:MAX_PODS_TOLD])))
+        message = with_pods(status.message, status.key.name, self._trouble)
         return status.model_copy(update={"message": message})
 
     @asynccontextmanager

@@ -143,7 +143,7 @@ async def ask(store: Store, count: int) -> dict[str, Any]:
     transport = httpx.ASGITransport(app=create_app(store, RecordedOperations(store), Settings()))
     found: dict[str, Any] = {}
     async with httpx.AsyncClient(transport=transport, base_url="http://emco", timeout=60) as client:
-        for name, query in QUESTIONS.items():
+        for name, query in [("", "output=summary"), *QUESTIONS.items()]:
             best = (float("inf"), float("inf"))
             for _ in range(3):
                 began = time.monotonic(), time.process_time()
@@ -152,6 +152,7 @@ async def ask(store: Store, count: int) -> dict[str, Any]:
                 spent = time.monotonic() - began[0], time.process_time() - began[1]
                 best = min(best, spent)
             found[name] = {"wall": best[0], "cpu": best[1], "bytes": len(answer.content)}
+    del found[""]  # the first one pays for what was just written
     return found
 
 
@@ -175,6 +176,7 @@ async def follow(store: Store, count: int, folder: Path) -> dict[str, Any]:
 
         programs = children(info.supervisor)
         groups = {"api server": [programs["kube-apiserver"]], "worker": [os.getpid()]}
+        await _until_idle(groups)
         clusters, watches = Clusters(lambda _: ("digest", config)), Watches()
         gc.collect()
         memory, meter, began = _resident_mib(), Meter(groups), time.monotonic()
@@ -225,6 +227,15 @@ async def _create(cluster: Cluster, apps: list[str]) -> None:
             await cluster.create(manifests.key_of(item), item)
 
     await asyncio.gather(*(one(app, item) for app in apps for item in objects_of(app)))
+
+
+async def _until_idle(groups: dict[str, list[int]]) -> None:
+    """Its controllers have to be done with what was created."""
+    while True:
+        meter = Meter(groups)
+        await asyncio.sleep(3)
+        if meter.read()["api server"].cpu < 0.2:
+            return
 
 
 def _late(store: Store) -> int:

@@ -8,6 +8,7 @@ from tests.e2e.proxy import Proxy
 from tests.e2e.system import Kube, Shop, System, chart, config_map, deployment
 
 NEVER_READY = {"metadata": {"annotations": {"sandbox.emco.io/ready": "never"}}}
+NO_IMAGE = {"metadata": {"annotations": {"sandbox.emco.io/waiting": "ImagePullBackOff"}}}
 
 
 def _reach(shop: Shop) -> str:

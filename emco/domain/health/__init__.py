@@ -22,7 +22,7 @@ from emco.domain.health.verdict import (
     spec_of,
     status_of,
 )
-from emco.domain.health.workloads import WORKLOADS, pod_trouble
+from emco.domain.health.workloads import WORKLOADS, pod_trouble, with_pods
 
 __all__ = [
     "RULES",
@@ -34,6 +34,7 @@ __all__ = [
     "check",
     "essence",
     "pod_trouble",
+    "with_pods",
 ]
 
 RULES: Final[Rules] = {**workloads.RULES, **platform.RULES, **gateway.RULES, **istio.RULES}

@@ -24,6 +24,7 @@ WORKLOADS: Final = frozenset(
 )
 """Kinds whose readiness is that of their pods."""
 
+MAX_PODS_TOLD: Final = 3
 _PASSING_REASONS: Final = frozenset({"ContainerCreating", "PodInitializing", "Completed"})
 
 
@@ -151,6 +152,12 @@ def pod_trouble(pod: Live) -> str:
     if stands(scheduled, "False"):
         return f"Pod {name}: {scheduled.get('reason')}: {scheduled.get('message') or ''}"
     return ""
+
+
+def with_pods(told: str, name: str, trouble: Mapping[str, str]) -> str:
+    """What is told of a workload, and why its pods do not come up; `trouble` is by pod name."""
+    owned = [said for pod, said in sorted(trouble.items()) if said and pod.startswith(f"{name}-")]
+    return "; ".join(filter(None, (told, *owned[:MAX_PODS_TOLD])))
 
 
 def _containers(status: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
