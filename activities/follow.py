@@ -15,7 +15,7 @@ import structlog
 from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
-from activities.clusters import Clusters, NotReady
+from activities.clusters import ApiResource, Cluster, Clusters
 from activities.failures import translated
 from activities.heartbeat import heartbeating
 from activities.ours import marks
@@ -48,6 +48,7 @@ Kind = tuple[str, str]
 """apiVersion and kind."""
 Marks = tuple[str | None, str | None]
 PODS: Final[Kind] = ("v1", "Pod")
+EVERYWHERE: Final = ""
 Seen = dict[Claimed, list[Sighting]]
 
 log = structlog.get_logger("emco.follow")
@@ -103,8 +104,9 @@ class _Follower:
         self._cluster, self._at = cluster, cluster_address(cluster)
         self._open_watches = open_watches
         self._bell = asyncio.Event()
-        self._kinds: dict[Kind, tuple[Watch, Feed]] = {}
-        self._unserved: dict[Kind, float] = {}
+        self._open: dict[tuple[Kind, str], tuple[Watch, Feed]] = {}
+        """By kind and namespace."""
+        self._not_before: dict[Kind, float] = {}
         self._claims: dict[Marks, Claimed] = {}
         self._trouble: dict[Marks, dict[str, str]] = {}
         """What is wrong with pods, by pod name."""
@@ -121,28 +123,39 @@ class _Follower:
                 kinds = await asyncio.to_thread(self._store.kinds_in_use, self._cluster)
             except NotFound:  # the cluster itself was deleted, so nothing of ours was on it
                 return Followed(unused=True)
-            try:
-                workloads = any(kind in health.WORKLOADS for _, kind in kinds)
-                for kind in {*kinds, *([PODS] if workloads else [])}:
-                    await self._watch(kind)
-            except Unavailable as error:
-                log.warning("cluster.away", cluster=self._cluster, reason=str(error))
+            workloads = any(kind in health.WORKLOADS for _, kind in kinds)
+            for kind in [*kinds, *([PODS] if workloads and PODS not in kinds else [])]:
+                await self._watch(kind)
             await asyncio.sleep(LOOK_SECONDS)
         return Followed()
 
     async def _watch(self, kind: Kind) -> None:
-        if kind in self._kinds or time.monotonic() < self._unserved.get(kind, 0):
+        if (kind, EVERYWHERE) in self._open or time.monotonic() < self._not_before.get(kind, 0):
             return
         try:
             cluster = await self._clusters.get(self._cluster)
             resource = await cluster.resource(*kind)
-        except NotReady:
-            self._unserved[kind] = time.monotonic() + UNSERVED_SECONDS
+            places = await self._places(cluster, resource)
+        except Unavailable:
+            return  # told by `probe`
+        except EmcoError as error:
+            self._not_before[kind] = time.monotonic() + UNSERVED_SECONDS
+            log.warning("status.not_watched", cluster=self._cluster, kind=kind, reason=str(error))
             return
-        watch = await self._open_watches.enter_async_context(self._watches.ours(cluster, resource))
-        feed = watch.feed(self._bell)
-        self._open_watches.callback(watch.leave, feed)
-        self._kinds[kind] = watch, feed
+        for place in places:
+            if (kind, place) not in self._open:
+                watch = await self._open_watches.enter_async_context(
+                    self._watches.ours(cluster, resource, place)
+                )
+                feed = watch.feed(self._bell)
+                self._open_watches.callback(watch.leave, feed)
+                self._open[kind, place] = watch, feed
+
+    async def _places(self, cluster: Cluster, resource: ApiResource) -> list[str]:
+        """Everywhere at once, or the namespaces in use one by one where our credentials end there."""
+        if not resource.namespaced or await cluster.allowed("watch", resource, EVERYWHERE):
+            return [EVERYWHERE]
+        return await asyncio.to_thread(self._store.namespaces_on, self._cluster)
 
     # -- what is seen ---------------------------------------------------------------------------
 
@@ -153,13 +166,13 @@ class _Follower:
             await asyncio.sleep(COALESCE_SECONDS)
             self._bell.clear()
             seen: Seen = {}
-            listed: dict[Kind, int] = {}
-            for kind, (_, feed) in self._kinds.items():
+            listed: dict[tuple[Kind, str], int] = {}
+            for (kind, place), (_, feed) in self._open.items():
                 changes, version = feed.take()
                 owners = self._owners_of(changes.values()) if kind == PODS else []
                 await self._sort([*changes.values(), *owners], seen)
                 if version:
-                    listed[kind] = version
+                    listed[kind, place] = version
             if listed:
                 await self._add_missing(listed, seen)
             await self._put(seen)
@@ -195,7 +208,7 @@ class _Follower:
             known[name] = told
             if not told:
                 del known[name]
-            for (_, kind), (watch, _) in self._kinds.items():
+            for ((_, kind), _), (watch, _) in self._open.items():
                 if kind in health.WORKLOADS:
                     for owner in _prefixes(name):
                         if (item := watch.get(owner, where)) is not None:
@@ -207,24 +220,28 @@ class _Follower:
         claims = await asyncio.to_thread(self._store.claimed_on, self._cluster)
         self._claims = {_marks_of(claimed): claimed for claimed in claims}
 
-    async def _add_missing(self, listed: dict[Kind, int], seen: Seen) -> None:
+    async def _add_missing(self, listed: dict[tuple[Kind, str], int], seen: Seen) -> None:
         """Objects that should be there and are in none of the lists that just came in."""
         for deployment, row in await asyncio.to_thread(self._store.units_on, self._cluster):
-            gone = [
-                Sighting(key=o.key, ready=Ready.NOT_PRESENT, seen=version)
-                for o in row.objects
-                if (version := listed.get((o.key.api_version, o.key.kind)))
-                and o.deployed is Deployed.APPLIED
-                and o.ready is not Ready.NOT_PRESENT
-                and not self._is_there(o, row)
-            ]
+            gone = []
+            for status in row.objects:
+                kind, place = _where(status, row)
+                version = listed.get((kind, EVERYWHERE)) or listed.get((kind, place))
+                is_expected = (
+                    status.deployed is Deployed.APPLIED and status.ready is not Ready.NOT_PRESENT
+                )
+                if version and is_expected and self._live(status, row) is None:
+                    gone.append(Sighting(key=status.key, ready=Ready.NOT_PRESENT, seen=version))
             if gone:
                 seen.setdefault(Claimed(deployment, row.app), []).extend(gone)
 
-    def _is_there(self, status: ObjectStatus, row: UnitRow) -> bool:
-        key = status.key
-        watch, _ = self._kinds[key.api_version, key.kind]
-        return any(watch.get(key.name, where) for where in (key.namespace or row.namespace, ""))
+    def _live(self, status: ObjectStatus, row: UnitRow) -> Manifest | None:
+        kind, place = _where(status, row)
+        for where in (EVERYWHERE, place):
+            if (opened := self._open.get((kind, where))) is not None:
+                name = status.key.name
+                return opened[0].get(name, place) or opened[0].get(name, "")
+        return None
 
     async def _put(self, seen: Seen) -> None:
         """Write; units that are not where they were, after a migration, are looked for once more."""
@@ -251,7 +268,7 @@ class _Follower:
                 silent = None
                 if known != Connectivity.AVAILABLE:
                     await self._note(Connectivity.AVAILABLE)
-                    for watch, _ in self._kinds.values():
+                    for watch, _ in self._open.values():
                         watch.restart()
                     known = Connectivity.AVAILABLE
             else:
@@ -293,6 +310,12 @@ class _Follower:
 def _is_controlled(item: Manifest) -> bool:
     """True for what a controller made of one of our objects; its labels come from there."""
     return any(owner.get("controller") for owner in item["metadata"].get("ownerReferences") or ())
+
+
+def _where(status: ObjectStatus, row: UnitRow) -> tuple[Kind, str]:
+    """Its kind, and the namespace it is in if it is in one."""
+    key = status.key
+    return (key.api_version, key.kind), key.namespace or row.namespace
 
 
 def _prefixes(pod: str) -> Iterator[str]:

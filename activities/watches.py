@@ -217,9 +217,12 @@ class Watches:
             yield watch
 
     @asynccontextmanager
-    async def ours(self, cluster: Cluster, resource: ApiResource) -> AsyncIterator[Watch]:
-        """The wide watch of a kind: all of it that carries our mark."""
-        async with self._shared(cluster, resource, "", DEPLOYMENT_LABEL, is_wide=True) as watch:
+    async def ours(
+        self, cluster: Cluster, resource: ApiResource, namespace: str = ""
+    ) -> AsyncIterator[Watch]:
+        """The wide watch of a kind: all of it that carries our mark, everywhere or in one namespace."""
+        where = (namespace, DEPLOYMENT_LABEL)
+        async with self._shared(cluster, resource, *where, is_wide=True) as watch:
             yield watch
 
     @asynccontextmanager
@@ -230,10 +233,13 @@ class Watches:
 
         Ask it by name and namespace.
         """
-        wide = self._open.get(_key(cluster, resource, "", DEPLOYMENT_LABEL))
-        is_running = wide is not None and wide.is_synced and wide.error is None
-        several = self.ours(cluster, resource) if is_running else None
-        async with several or self.on(cluster, resource, namespace, selector) as watch:
+        for where in ("", namespace):
+            wide = self._open.get(_key(cluster, resource, where, DEPLOYMENT_LABEL))
+            if wide is not None and wide.is_synced and wide.error is None:
+                async with self.ours(cluster, resource, where) as watch:
+                    yield watch
+                return
+        async with self.on(cluster, resource, namespace, selector) as watch:
             yield watch
 
     @asynccontextmanager

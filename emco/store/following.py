@@ -60,6 +60,16 @@ class Following:
             )
             return [(row.api_version, row.kind) for row in rows]
 
+    def namespaces_on(self, cluster: str) -> list[str]:
+        """The namespaces of a cluster in which a deployment may have something."""
+        with self._database.read() as connection:
+            at = cluster_id(connection, cluster)
+            column = t.footprint.c.namespace
+            rows = connection.execute(
+                select(column).distinct().where(t.footprint.c.cluster == at).order_by(column)
+            )
+            return list(rows.scalars())
+
     def forget_if_unused(self, cluster: str) -> bool:
         """True, and its kinds are forgotten, when no deployment has anything on the cluster."""
         with self._database.read() as connection:

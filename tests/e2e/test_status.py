@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
+import yaml
+
 from emco.sandbox.clusters import ClusterInfo
 from tests.e2e.proxy import Proxy
 from tests.e2e.system import Kube, Shop, System, chart, config_map, deployment
@@ -104,3 +106,33 @@ def test_a_killed_worker_loses_nothing_of_what_happened_meanwhile(
     system.start("worker")
     expected = {"NotPresent": 1, "NotReady": 1, "Ready": 1}
     shop.until(lambda: shop.status()["readyCounts"] == expected, seconds=40)
+
+
+def test_credentials_for_one_namespace_are_enough(
+    new_shop: Callable[[], Shop], clusters: list[ClusterInfo], kubes: dict[str, Kube]
+) -> None:
+    shop, kube = new_shop(), kubes["c1"]
+    shop.cloud({"c1": _confined(kube, clusters[0], shop.namespace)})
+    shop.deployment({"web": chart("web", deployment("web"), config_map("a"))}, {"web": ["c1"]})
+    assert shop.instantiate() == "Instantiated", shop.explain()
+    kube.http.delete(f"/api/v1/namespaces/{shop.namespace}/configmaps/a")
+    shop.until(lambda: shop.status()["readyCounts"] == {"NotPresent": 1, "Ready": 1}, seconds=10)
+    assert shop.terminate() == "Terminated"
+
+
+def _confined(kube: Kube, cluster: ClusterInfo, namespace: str) -> str:
+    """A kubeconfig of somebody who may do everything in one new namespace and nothing elsewhere."""
+    rbac = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}"
+    named = {"metadata": {"name": "confined"}}
+    kube.post("/api/v1/namespaces", {"metadata": {"name": namespace}})
+    kube.post(f"/api/v1/namespaces/{namespace}/serviceaccounts", named)
+    everything = {"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}
+    kube.post(f"{rbac}/roles", {**named, "rules": [everything]})
+    subject = {"kind": "ServiceAccount", "name": "confined", "namespace": namespace}
+    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "confined"}
+    kube.post(f"{rbac}/rolebindings", {**named, "subjects": [subject], "roleRef": role})
+    asked = f"/api/v1/namespaces/{namespace}/serviceaccounts/confined/token"
+    token = kube.post(asked, {"kind": "TokenRequest", "apiVersion": "authentication.k8s.io/v1"})
+    config = yaml.safe_load(cluster.kubeconfig.read_text())
+    config["users"][0]["user"] = {"token": token["status"]["token"]}
+    return yaml.safe_dump(config)
