@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NamedTuple, NoReturn
 
 import structlog
 from temporalio import activity
@@ -89,6 +89,13 @@ async def _leave() -> NoReturn:
     )
 
 
+class Listed(NamedTuple):
+    """A list came in, at a version that may be behind what is known."""
+
+    version: int
+    is_anew: bool
+
+
 class _Follower:
     """One cluster, followed by one attempt of the activity."""
 
@@ -107,6 +114,8 @@ class _Follower:
         self._open: dict[tuple[Kind, str], tuple[Watch, Feed]] = {}
         """By kind and namespace."""
         self._not_before: dict[Kind, float] = {}
+        self._highest: dict[Kind, int] = {}
+        """The highest version known of each kind; a list that is behind it tells of another past."""
         self._claims: dict[Marks, Claimed] = {}
         self._trouble: dict[Marks, dict[str, str]] = {}
         """What is wrong with pods, by pod name."""
@@ -116,6 +125,9 @@ class _Follower:
     async def look_out(self) -> Followed:
         """Watch every kind that comes into use, until the cluster is unused or a day has passed."""
         until = time.monotonic() + FOLLOW_SECONDS
+        for _, row in await asyncio.to_thread(self._store.units_on, self._cluster):
+            for status in row.objects:
+                self._reach(_where(status, row)[0], status.seen)
         while time.monotonic() < until:
             try:
                 if await asyncio.to_thread(self._store.forget_if_unused, self._cluster):
@@ -166,35 +178,40 @@ class _Follower:
             await asyncio.sleep(COALESCE_SECONDS)
             self._bell.clear()
             seen: Seen = {}
-            listed: dict[tuple[Kind, str], int] = {}
+            listed: dict[tuple[Kind, str], Listed] = {}
             for (kind, place), (_, feed) in self._open.items():
                 changes, version = feed.take()
                 owners = self._owners_of(changes.values()) if kind == PODS else []
-                await self._sort([*changes.values(), *owners], seen)
+                is_anew = 0 < version < self._highest.get(kind, 0)
+                await self._sort([*changes.values(), *owners], seen, is_anew=is_anew)
                 if version:
-                    listed[kind, place] = version
+                    listed[kind, place] = Listed(version, is_anew)
+                self._reach(kind, *(change.version for change in changes.values()), anew=is_anew)
             if listed:
                 await self._add_missing(listed, seen)
             await self._put(seen)
 
-    async def _sort(self, changes: Iterable[Change], seen: Seen) -> None:
+    def _reach(self, kind: Kind, *versions: int, anew: bool = False) -> None:
+        self._highest[kind] = max(0 if anew else self._highest.get(kind, 0), *versions, 0)
+
+    async def _sort(self, changes: Iterable[Change], seen: Seen, *, is_anew: bool) -> None:
         """Add what was seen of each object to the unit whose mark it carries."""
         ours = [change for change in changes if not _is_controlled(change.item)]
         if any(marks(change.item) not in self._claims for change in ours):
             await self._look_up()
         for change in ours:
             if (claimed := self._claims.get(marks(change.item))) is not None:
-                seen.setdefault(claimed, []).append(self._sighting(change))
+                seen.setdefault(claimed, []).append(self._sighting(change, is_anew=is_anew))
 
-    def _sighting(self, change: Change) -> Sighting:
+    def _sighting(self, change: Change, *, is_anew: bool) -> Sighting:
         key = manifests.key_of(change.item)
         if change.is_gone:
-            return Sighting(key=key, ready=Ready.NOT_PRESENT, seen=change.version)
+            return Sighting(key=key, ready=Ready.NOT_PRESENT, seen=change.version, is_anew=is_anew)
         said: dict[str, Any] = judged(change.item, health.assess(change.item))
         if key.kind in health.WORKLOADS and said["ready"] is Ready.NOT_READY:
             trouble = self._trouble.get(marks(change.item), {})
             said["message"] = health.with_pods(said["message"], key.name, trouble)
-        return Sighting(key=key, **said)
+        return Sighting(key=key, is_anew=is_anew, **said)
 
     def _owners_of(self, pods: Iterable[Change]) -> list[Change]:
         """The workloads that are to be told of anew, since one of their pods is in other trouble."""
@@ -220,18 +237,25 @@ class _Follower:
         claims = await asyncio.to_thread(self._store.claimed_on, self._cluster)
         self._claims = {_marks_of(claimed): claimed for claimed in claims}
 
-    async def _add_missing(self, listed: dict[tuple[Kind, str], int], seen: Seen) -> None:
+    async def _add_missing(self, listed: dict[tuple[Kind, str], Listed], seen: Seen) -> None:
         """Objects that should be there and are in none of the lists that just came in."""
         for deployment, row in await asyncio.to_thread(self._store.units_on, self._cluster):
             gone = []
             for status in row.objects:
                 kind, place = _where(status, row)
-                version = listed.get((kind, EVERYWHERE)) or listed.get((kind, place))
+                came = listed.get((kind, EVERYWHERE)) or listed.get((kind, place))
                 is_expected = (
                     status.deployed is Deployed.APPLIED and status.ready is not Ready.NOT_PRESENT
                 )
-                if version and is_expected and self._live(status, row) is None:
-                    gone.append(Sighting(key=status.key, ready=Ready.NOT_PRESENT, seen=version))
+                if came and is_expected and self._live(status, row) is None:
+                    gone.append(
+                        Sighting(
+                            key=status.key,
+                            ready=Ready.NOT_PRESENT,
+                            seen=came.version,
+                            is_anew=came.is_anew,
+                        )
+                    )
             if gone:
                 seen.setdefault(Claimed(deployment, row.app), []).extend(gone)
 

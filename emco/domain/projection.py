@@ -26,6 +26,8 @@ class Sighting(BaseModel):
     message: str = ""
     observed: dict[str, Any] | None = None
     seen: int = 0
+    is_anew: bool = False
+    """The cluster went back in time, as one does that is restored or made anew: its versions start over."""
 
 
 def merged(old: UnitRow | None, new: UnitRow) -> UnitRow:
@@ -104,7 +106,8 @@ def _as_planned(
 def _sighted(old: ObjectStatus, sighting: Sighting) -> ObjectStatus:
     if sighting.ready is Ready.UNKNOWN:
         return old.model_copy(update={"ready": Ready.UNKNOWN, "message": sighting.message})
-    if sighting.seen < old.seen or _was_done(old, sighting):
+    is_older = sighting.seen < old.seen and not sighting.is_anew
+    if is_older or _was_done(old, sighting):
         return old
     kept = {"ready": sighting.ready, "message": sighting.message, "seen": sighting.seen}
     return old.model_copy(update={**kept, "observed": sighting.observed})

@@ -89,6 +89,12 @@ def test_what_is_old_or_of_somebody_else_changes_nothing() -> None:
     assert look(calm, seen("x", Ready.NOT_READY, 4), elsewhere, stranger) == calm
 
 
+def test_a_cluster_that_was_restored_is_believed_though_its_versions_are_low() -> None:
+    found = look(row(status("x")), seen("x", Ready.NOT_PRESENT, 2, is_anew=True))
+    assert found.objects[0].ready is Ready.NOT_PRESENT
+    assert found.objects[0].seen == 2
+
+
 def test_silence_makes_everything_unknown_and_nothing_degraded() -> None:
     silent = look(row(status("x")), seen("x", Ready.UNKNOWN, 0, message="since then"))
     assert (silent.phase, silent.message) == (Phase.READY, "since then")
