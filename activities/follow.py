@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import AsyncExitStack
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any, Final, NamedTuple, NoReturn
 
 import structlog
@@ -20,6 +20,7 @@ from activities.failures import translated
 from activities.heartbeat import heartbeating
 from activities.ours import marks
 from activities.progress import judged
+from activities.reach import Reach
 from activities.watches import Change, Feed, Watch, Watches, number
 from emco.domain import health
 from emco.domain.contracts import FailureType, Followed, Status, StatusRef
@@ -27,19 +28,14 @@ from emco.domain.errors import EmcoError, NotFound, Unavailable
 from emco.domain.plan import manifests
 from emco.domain.plan.model import Manifest
 from emco.domain.projection import Sighting
-from emco.domain.report import Connectivity
 from emco.domain.status import Deployed, ObjectStatus, Ready, UnitRow
 from emco.store.following import Claimed
-from emco.store.snapshot import cluster_address
 from emco.store.store import Store
 
 LOOK_SECONDS: Final = 2.0
 """How soon a kind that comes into use is watched."""
 COALESCE_SECONDS: Final = 0.2
 """Changes of so long are written together."""
-PROBE_SECONDS: Final = 2.0
-AWAY_SECONDS: Final = 6.0
-"""A cluster that does not answer for so long is away: a restart of its API server is no news."""
 UNSERVED_SECONDS: Final = 30.0
 """A kind that a cluster does not serve is asked for again after so long."""
 FOLLOW_SECONDS: Final = timedelta(days=1).total_seconds()
@@ -67,7 +63,13 @@ class ClusterStatus(Status):
                 follower = _Follower(
                     self._store, self._clusters, self._watches, cluster.cluster, open_watches
                 )
-                steps = (follower.look_out(), follower.write(), follower.probe(), _leave())
+                reach = Reach(self._store, self._clusters, cluster.cluster)
+                steps = (
+                    follower.look_out(),
+                    follower.write(),
+                    reach.keep(follower.restart),
+                    _leave(),
+                )
                 works = [asyncio.ensure_future(step) for step in steps]
                 try:
                     done, _ = await asyncio.wait(works, return_when=asyncio.FIRST_COMPLETED)
@@ -108,7 +110,7 @@ class _Follower:
         open_watches: AsyncExitStack,
     ) -> None:
         self._store, self._clusters, self._watches = store, clusters, watches
-        self._cluster, self._at = cluster, cluster_address(cluster)
+        self._cluster = cluster
         self._open_watches = open_watches
         self._bell = asyncio.Event()
         self._open: dict[tuple[Kind, str], tuple[Watch, Feed]] = {}
@@ -149,7 +151,7 @@ class _Follower:
             resource = await cluster.resource(*kind)
             places = await self._places(cluster, resource)
         except Unavailable:
-            return  # told by `probe`
+            return  # `Reach` tells of it
         except EmcoError as error:
             self._not_before[kind] = time.monotonic() + UNSERVED_SECONDS
             log.warning("status.not_watched", cluster=self._cluster, kind=kind, reason=str(error))
@@ -179,7 +181,7 @@ class _Follower:
             self._bell.clear()
             seen: Seen = {}
             listed: dict[tuple[Kind, str], Listed] = {}
-            for (kind, place), (_, feed) in self._open.items():
+            for (kind, place), (_, feed) in list(self._open.items()):
                 changes, version = feed.take()
                 owners = self._owners_of(changes.values()) if kind == PODS else []
                 is_anew = 0 < version < self._highest.get(kind, 0)
@@ -279,56 +281,10 @@ class _Follower:
             ]
             await asyncio.to_thread(self._store.observe, self._cluster, moved)
 
-    # -- whether it answers ---------------------------------------------------------------------
-
-    async def probe(self) -> None:
-        """Notice when the cluster goes away, and when it is back."""
-        facts = await asyncio.to_thread(self._store.facts, self._at) or {}
-        known = facts.get("connectivity")
-        silent: datetime | None = None
-        while True:
-            error = await self._silence()
-            if error is None:
-                silent = None
-                if known != Connectivity.AVAILABLE:
-                    await self._note(Connectivity.AVAILABLE)
-                    for watch, _ in self._open.values():
-                        watch.restart()
-                    known = Connectivity.AVAILABLE
-            else:
-                silent = silent or datetime.now(UTC)
-                lasted = (datetime.now(UTC) - silent).total_seconds()
-                if known != Connectivity.RETRYING and lasted >= AWAY_SECONDS:
-                    await self._tell_away(error, silent)
-                    known = Connectivity.RETRYING
-            await asyncio.sleep(PROBE_SECONDS)
-
-    async def _silence(self) -> EmcoError | None:
-        try:
-            await (await self._clusters.get(self._cluster)).probe()
-        except Unavailable as error:
-            return error
-        except EmcoError:  # a refusal is an answer
-            return None
-        return None
-
-    async def _tell_away(self, error: EmcoError, since: datetime) -> None:
-        told = f"{error.title} since {since:%Y-%m-%dT%H:%M:%SZ}"
-        log.warning("cluster.away", cluster=self._cluster, reason=str(error))
-        await self._note(Connectivity.RETRYING, since=since.isoformat(), reason=str(error))
-        rows = await asyncio.to_thread(self._store.units_on, self._cluster)
-        unknown = [
-            (
-                Claimed(deployment, row.app),
-                [Sighting(key=o.key, ready=Ready.UNKNOWN, message=told) for o in row.objects],
-            )
-            for deployment, row in rows
-        ]
-        await asyncio.to_thread(self._store.observe, self._cluster, unknown)
-
-    async def _note(self, connectivity: Connectivity, since: str = "", reason: str = "") -> None:
-        facts = {"connectivity": connectivity, "since": since, "reason": reason}
-        await asyncio.to_thread(self._store.put_facts, self._at, facts)
+    def restart(self) -> None:
+        """List everything anew."""
+        for watch, _ in self._open.values():
+            watch.restart()
 
 
 def _is_controlled(item: Manifest) -> bool:

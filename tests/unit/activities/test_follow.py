@@ -11,7 +11,7 @@ import pytest
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
-from activities import follow
+from activities import reach
 from activities.clusters import ApiResource, Clusters, WatchEvent
 from activities.follow import ClusterStatus
 from activities.watches import Watches
@@ -151,8 +151,8 @@ async def test_a_cluster_made_anew_is_believed(store: Store) -> None:
 async def test_a_silent_cluster_is_told_of_once_and_again_when_it_speaks(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(follow, "AWAY_SECONDS", 0.2)
-    monkeypatch.setattr(follow, "PROBE_SECONDS", 0.1)
+    monkeypatch.setattr(reach, "AWAY_SECONDS", 0.2)
+    monkeypatch.setattr(reach, "PROBE_SECONDS", 0.1)
     member = Member()
     member.maps = {"x": 50, "y": 50}
     async with followed(store, member):
