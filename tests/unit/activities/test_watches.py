@@ -75,6 +75,7 @@ class Scripted:
             raise step
         for event in cast("list[WatchEvent]", step):
             yield event
+            await asyncio.sleep(0)  # whoever is woken by it has its turn
         await asyncio.Event().wait()
 
 
