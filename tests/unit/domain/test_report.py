@@ -215,6 +215,13 @@ def test_explain_counts_present_objects_and_names_what_is_late() -> None:
     ]
 
 
+def test_explain_says_what_a_degraded_unit_lacks_and_what_comes_next() -> None:
+    broken = unit("web", "east+c1", thing("web", Ready.NOT_READY), phase=Phase.DEGRADED)
+    (told,) = explanation("p/ca/v1/dig", LIFE, [broken])["units"]
+    assert told["waitingFor"] == ["Deployment n/web"]
+    assert told["next"] == "ready again by itself, or changed by an update"
+
+
 def test_explain_says_created_before_anything_was_asked() -> None:
     answer = explanation("p/ca/v1/dig", Lifecycle(), [])
     assert (answer["state"], answer["progress"], answer["units"]) == ("Created", "Created", [])
