@@ -196,11 +196,19 @@ async def run_worker(settings: Settings, *, interceptors: Sequence[Interceptor] 
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     serving = worker(client, store, settings, interceptors=interceptors)
     async with serving as running, running:
-        in_use = await asyncio.to_thread(store.clusters_in_use)
-        await follow(client, in_use, task_queue=settings.task_queue)
+        await _follow_all(client, store, settings)
         log.info("worker.started", queue=settings.task_queue, temporal=settings.temporal_address)
         await stop.wait()
     store.close()
+
+
+async def _follow_all(client: Client, store: Store, settings: Settings) -> None:
+    """Follow every cluster in use, whatever became of those who did."""
+    in_use = await asyncio.to_thread(store.clusters_in_use)
+    try:
+        await follow(client, in_use, task_queue=settings.task_queue)
+    except Unavailable as error:  # the next operation on a cluster tries again
+        log.warning("status.not_followed", reason=str(error))
 
 
 def run_api(settings: Settings) -> None:
