@@ -100,6 +100,11 @@ class ApiResource:
     namespaced: bool
     verbs: frozenset[str]
 
+    @property
+    def typed(self) -> dict[str, str]:
+        """What an object of this kind says it is; items of lists and bare metadata do not say it."""
+        return {"apiVersion": self.api_version, "kind": self.kind}
+
     def path(self, namespace: str = "", name: str = "") -> str:
         """The URL path of a list, or of one object."""
         root = (
@@ -389,14 +394,25 @@ class Cluster:
         return list(listing.get("items") or [])
 
     async def list_objects(
-        self, resource: ApiResource, namespace: str, *, selector: str = "", field: str = ""
+        self,
+        resource: ApiResource,
+        namespace: str,
+        *,
+        selector: str = "",
+        field: str = "",
+        metadata_only: bool = False,
     ) -> tuple[list[Manifest], str]:
-        """All objects of one kind in a namespace, and the resource version to watch from."""
+        """All objects of one kind in a namespace, and the resource version to watch from.
+
+        An empty namespace means all of them.
+        """
         listing = await self._json(
-            "GET", resource.path(namespace), query=_selection(selector, field)
+            "GET",
+            resource.path(namespace),
+            query=_selection(selector, field),
+            accept=_METADATA_LIST if metadata_only else "application/json",
         )
-        typed = {"apiVersion": resource.api_version, "kind": resource.kind}
-        items = [{**typed, **item} for item in listing.get("items") or []]
+        items = [{**item, **resource.typed} for item in listing.get("items") or []]
         return items, str(listing["metadata"]["resourceVersion"])
 
     async def watch(
@@ -407,6 +423,7 @@ class Cluster:
         *,
         selector: str = "",
         field: str = "",
+        metadata_only: bool = False,
     ) -> AsyncIterator[WatchEvent]:
         """Changes after `version`, until the server ends the stream. `Gone` when it is too old."""
         query = {
@@ -417,7 +434,8 @@ class Cluster:
             "timeoutSeconds": str(WATCH_SECONDS),
         }
         path = resource.path(namespace)
-        async with self._request("GET", path, query=query, seconds=None) as response:
+        accept = _METADATA_ONLY if metadata_only else "application/json"
+        async with self._request("GET", path, query=query, accept=accept, seconds=None) as response:
             while line := await response.content.readline():
                 event = json.loads(line)
                 if event["type"] == "ERROR":
@@ -426,7 +444,7 @@ class Cluster:
                     raise Unavailable(
                         f"The cluster {self.name} ended a watch", event["object"].get("message", "")
                     )
-                yield WatchEvent(event["type"], event["object"])
+                yield WatchEvent(event["type"], {**event["object"], **resource.typed})
 
     async def until_gone(self, key: ObjectKey, uid: str) -> None:
         """Return when the object with that uid is gone, however long that takes."""

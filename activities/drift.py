@@ -130,7 +130,7 @@ class ClusterDrift(Drift):
         for row in self._store.units(look.deployment):
             if (row.cluster, row.app) != (look.cluster, app):
                 continue
-            if row.phase not in (Phase.READY, Phase.DRIFTED):
+            if row.phase not in (Phase.READY, Phase.DEGRADED, Phase.DRIFTED):
                 return  # an operation has it now
             phase = Phase.DRIFTED if told else Phase.READY
             update = {"phase": phase, "message": told, "since": datetime.now(UTC)}

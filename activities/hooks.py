@@ -373,12 +373,13 @@ class ClusterHooks(Hooks):
     async def _last_words(self, cluster: Cluster, job: _Job, key: ObjectKey) -> str:
         """What the hook's pods say of themselves, and the end of their logs, without secrets."""
         resource = await cluster.resource("v1", "Pod")
-        chosen = (
-            {"selector": f"batch.kubernetes.io/job-name={key.name}"}
-            if key.kind == "Job"
-            else {"field": f"metadata.name={key.name}"}
+        is_job = key.kind == "Job"
+        pods, _ = await cluster.list_objects(
+            resource,
+            key.namespace,
+            selector=f"batch.kubernetes.io/job-name={key.name}" if is_job else "",
+            field="" if is_job else f"metadata.name={key.name}",
         )
-        pods, _ = await cluster.list_objects(resource, key.namespace, **chosen)
         if not pods:
             return ""
         pod = max(pods, key=lambda p: str(p["metadata"]["creationTimestamp"]))

@@ -11,14 +11,14 @@ from emco.domain.status import ObjectKey
 
 def is_ours(live: Mapping[str, Any], owner: str, app: str) -> bool:
     """True when the object carries the mark of this app of this deployment."""
-    return _marks(live) == (manifests.short_hash(owner), manifests.label_value(app))
+    return marks(live) == (manifests.short_hash(owner), manifests.label_value(app))
 
 
 def may_change(live: Mapping[str, Any], key: ObjectKey, plan: Plan, cluster: str, app: str) -> bool:
     """True for the app's own objects, and for those that another app of the deployment gives up."""
     if is_ours(live, plan.owner, app):
         return True
-    deployment, other = _marks(live)
+    deployment, other = marks(live)
     if deployment != manifests.short_hash(plan.owner):
         return False
     short = key.model_copy(update={"namespace": ""})
@@ -39,7 +39,8 @@ def foreign(live: Mapping[str, Any], key: ObjectKey, cluster: str, app: str) -> 
     )
 
 
-def _marks(live: Mapping[str, Any]) -> tuple[str | None, str | None]:
+def marks(live: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    """The labels that say of which deployment and app an object is."""
     labels = live["metadata"].get("labels") or {}
     return labels.get(manifests.DEPLOYMENT_LABEL), labels.get(manifests.APP_LABEL)
 

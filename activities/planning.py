@@ -14,13 +14,16 @@ from pathlib import Path
 from typing import Final
 
 import structlog
+from temporalio import activity
 
 from activities.archives import apply_profile, chart_info, unpack_chart
 from activities.clusters import Clusters
 from activities.failures import translated
+from activities.followers import follow
 from activities.generic import generic_files
 from activities.heartbeat import heartbeating
 from activities.helm import Renderer
+from emco.domain import health
 from emco.domain.contracts import (
     ClusterRef,
     Outline,
@@ -84,6 +87,11 @@ class StoredPlanning(Planning):
         with translated():
             async with heartbeating():
                 await asyncio.to_thread(self._claim, request)
+                await follow(
+                    activity.client(),
+                    self.load(request.digest).clusters,
+                    task_queue=activity.info().task_queue,
+                )
 
     async def preview(self, request: PreviewRequest) -> Preview:
         """See `Planning.preview`."""
@@ -245,6 +253,7 @@ class StoredPlanning(Planning):
                     plan=request.digest,
                     manifest=u.manifest,
                     objects=tuple(ObjectStatus(key=key) for key in u.objects),
+                    namespace=plan.namespace,
                 )
                 for u in plan.units
             ],
@@ -392,6 +401,11 @@ class StoredPlanning(Planning):
 
     def _keep(self, rendered: Rendered, snapshot: Snapshot, app: str) -> tuple[str, Rendered]:
         """Mark the objects as ours and store them; their digest names them from then on."""
+        try:
+            for item in rendered.resources:
+                health.check(item)
+        except Invalid as error:
+            raise Invalid(f"Error rendering the chart of {app}", str(error)) from None
         marked = manifests.mark(rendered, deployment=snapshot.owner, app=app)
         return self._store.put_blob(marked.model_dump_json().encode()), marked
 

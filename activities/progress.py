@@ -14,9 +14,10 @@ from typing import Any, Final
 from temporalio import activity
 
 from activities.failures import is_final
+from activities.watches import number
 from emco.domain.contracts import UnitRef
 from emco.domain.errors import EmcoError
-from emco.domain.health import WORKLOADS, Health
+from emco.domain.health import WORKLOADS, Health, with_pods
 from emco.domain.names import deployment_address
 from emco.domain.plan.model import Manifest
 from emco.domain.resource import Address
@@ -24,7 +25,6 @@ from emco.domain.status import Deployed, ObjectKey, ObjectStatus, Phase, Ready, 
 from emco.store.store import Store
 
 FLUSH_SECONDS: Final = 0.5
-MAX_PODS_TOLD: Final = 3
 
 
 class Projection:
@@ -102,10 +102,8 @@ class Progress:
         """What a watch says about the object; None when it is not there."""
         if live is None or verdict is None:
             self._set(key, ready=Ready.NOT_PRESENT, message="", observed=None)
-            return
-        told = ": ".join(part for part in (verdict.reason, verdict.message) if part)
-        ready = Ready.READY if verdict.is_ready else Ready.NOT_READY
-        self._set(key, ready=ready, message=told, observed=_observed(live))
+        else:
+            self._set(key, **judged(live, verdict))
 
     def troubled(self, trouble: Mapping[str, str]) -> None:
         """What is wrong with pods, by pod name; told with the objects that own them by name."""
@@ -115,8 +113,7 @@ class Progress:
     def _told(self, status: ObjectStatus) -> ObjectStatus:
         if status.ready is Ready.READY or status.key.kind not in WORKLOADS:
             return status
-        owned = [t for pod, t in self._trouble.items() if pod.startswith(f"{status.key.name}-")]
-        message = "; ".join(filter(None, (status.message, *owned[:MAX_PODS_TOLD])))
+        message = with_pods(status.message, status.key.name, self._trouble)
         return status.model_copy(update={"message": message})
 
     @asynccontextmanager
@@ -177,6 +174,16 @@ def next_try() -> datetime:
         return datetime.now(UTC)
     pause = policy.initial_interval * policy.backoff_coefficient ** (info.attempt - 1)
     return datetime.now(UTC) + min(pause, policy.maximum_interval or pause)
+
+
+def judged(live: Manifest, verdict: Health) -> dict[str, Any]:
+    """What a row says of a live object: the same, whoever writes it."""
+    return {
+        "ready": Ready.READY if verdict.is_ready else Ready.NOT_READY,
+        "message": verdict.told,
+        "observed": _observed(live),
+        "seen": number(live["metadata"]["resourceVersion"]),
+    }
 
 
 def _observed(live: Manifest) -> dict[str, Any]:

@@ -213,19 +213,20 @@ class ClusterUnits(Units):
     ) -> None:
         resource, located = await cluster.locate(key, plan.namespace)
         selector = manifests.selector(plan.owner)
-        async with self._watches.on(cluster, resource, located.namespace, selector) as watch:
+        namespace = located.namespace
+        async with self._watches.for_health(cluster, resource, namespace, selector) as watch:
             last: health.Health | None = None
 
             def decided() -> bool:
                 nonlocal last
-                live = watch.get(key.name)
+                live = watch.get(key.name, namespace)
                 verdict = health.assess(live) if live else None
                 if verdict != last:
                     last = verdict
                     progress.seen(key, live, verdict)
                 return verdict is not None and verdict.verdict in _FINAL
 
-            await watch.until(decided)
+            await watch.until(decided, at=(namespace, key.name))
             if last is not None and last.verdict is health.Verdict.FAILED:
                 raise Invalid(
                     f"{located} on {unit.cluster} failed: {last.reason}",

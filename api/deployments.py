@@ -256,7 +256,7 @@ class Deployments:
 
     def _status(self, at: Address, asked: report.Question) -> report.Json:
         deployment = self._store.get(at)
-        units = self._store.units(at)
+        units = self._store.units(at, observed=asked.output is report.Output.DETAIL)
         if asked.output is report.Output.DETAIL and asked.shown is report.Shown.DEPLOYED:
             units = self._as_applied(units)
         params = at.params(Deployment)
@@ -297,7 +297,7 @@ class Deployments:
 
     def _explain(self, at: Address) -> report.Json:
         self._store.get(at)
-        life, units = self._store.lifecycle(at), self._store.units(at)
+        life, units = self._store.lifecycle(at), self._store.units(at, observed=False)
         waiting = [row for row in self._store.operations(at) if row.queued and not row.ended]
         left = () if life.is_live else self._store.footprint(at)
         return report.explanation(

@@ -13,6 +13,7 @@ from pydantic import Field
 from api import asking, openapi
 from api.bodies import read_limited
 from api.clouds import Clouds
+from api.clusters import Clusters
 from api.deployments import Deployments
 from api.endpoints import PREFIX, Handler, Queries, QueryParameter, at_resource, json_response
 from api.looking import accepted
@@ -21,6 +22,7 @@ from emco.domain import report
 from emco.domain.graph import DependencyGraph
 from emco.domain.history import OPERATION_HEADER
 from emco.domain.kinds.delivery import Deployment
+from emco.domain.kinds.fleet import Cluster
 from emco.domain.kinds.tenancy import LogicalCloud
 from emco.domain.lifecycle import Verb
 from emco.domain.plan.report import PlanReport
@@ -43,6 +45,7 @@ _DEPLOYMENT_FILTERS = (
     QueryParameter("app", list[str], "Only these apps"),
     QueryParameter("apps", str, "Only list the apps"),
 )
+_CLUSTER_FILTERS = tuple(f for f in _FILTERS if f.name in ("status", "output", "resource"))
 _OBJECT = {"type": "object"}
 _LIST = {"type": "array", "items": _OBJECT}
 
@@ -170,4 +173,5 @@ def lifecycle_routes(store: Store, operations: Operations, settings: Settings) -
     verb(LogicalCloud, "instantiate", without_body(logical_clouds.instantiate))
     verb(LogicalCloud, "terminate", without_body(logical_clouds.terminate))
     question(LogicalCloud, "status", logical_clouds.status, _FILTERS, _OBJECT)
+    question(Cluster, "status", Clusters(store).status, _CLUSTER_FILTERS, _OBJECT)
     return router

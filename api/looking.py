@@ -21,9 +21,10 @@ def queried(request: Request) -> dict[str, list[str]]:
 
 def connectivity(store: Store, clusters: Iterable[str]) -> dict[str, str]:
     """Whether each cluster answered last, where that is known."""
-    known = {}
-    for cluster in clusters:
-        facts = store.facts(cluster_address(cluster)) or {}
-        if reached := facts.get("connectivity"):
-            known[cluster] = str(reached)
-    return known
+    at = {cluster_address(cluster): cluster for cluster in clusters}
+    facts = store.facts_of(at)
+    return {
+        at[address]: str(reached)
+        for address, fact in facts.items()
+        if (reached := fact.get("connectivity"))
+    }

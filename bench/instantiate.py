@@ -84,7 +84,8 @@ def _peak_mib(pid: int) -> float:
     return 0
 
 
-def _children(pid: int) -> dict[str, int]:
+def children(pid: int) -> dict[str, int]:
+    """The child processes of one, by the name of their program."""
     found = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -123,7 +124,7 @@ def emco(
             {
                 "worker": [system.processes["worker"].pid],
                 "temporal": [server.pid],
-                "api server": [_children(i.supervisor)["kube-apiserver"] for i in infos],
+                "api server": [children(i.supervisor)["kube-apiserver"] for i in infos],
             }
         )
         started = time.monotonic()

@@ -119,6 +119,13 @@ WATCH: Final = _Activity(
 )
 """Looking out for drift: begins anew every day, and is cancelled within seconds."""
 
+FOLLOW: Final = _Activity(
+    start_to_close_timeout=timedelta(hours=25),
+    heartbeat_timeout=timedelta(seconds=10),
+    retry_policy=_PATIENT,
+)
+"""Following a cluster's objects: it ends by itself every day, and is missed within seconds."""
+
 HEAL_PAUSE: Final = timedelta(seconds=10)
 """The least time between two healings: somebody may be changing the same things all the time."""
 

@@ -37,6 +37,7 @@ _MARKS: Final = {
     Phase.RETRYING: ("↻", "magenta"),
     Phase.FAILED: ("✗", "bold red"),
     Phase.DRIFTED: ("≠", "yellow"),
+    Phase.DEGRADED: ("!", "red"),
     Phase.REMOVING: ("◌", "yellow"),
     Phase.REMOVED: ("·", "dim"),
 }

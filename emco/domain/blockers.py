@@ -9,7 +9,7 @@ from emco.domain.status import Awaited, Phase, Ready, UnitRow
 MAX_ROOTS: Final = 10
 """Chains that are told of one unit; the rest are counted."""
 
-_DEPLOYED: Final = frozenset({Phase.APPLIED, Phase.READY, Phase.DRIFTED})
+_DEPLOYED: Final = frozenset({Phase.APPLIED, Phase.READY, Phase.DEGRADED, Phase.DRIFTED})
 _READY: Final = frozenset({Phase.READY, Phase.DRIFTED})
 
 Rows = Mapping[str, Sequence[UnitRow]]

@@ -508,3 +508,25 @@ class Drift(Group, ABC):
         Returns, with a note that says what, when something is to be healed; otherwise goes on
         until it is cancelled. Only looks, so it may be repeated at will.
         """
+
+
+class StatusRef(Message):
+    """One cluster, `provider+cluster`, whose objects are followed."""
+
+    cluster: str = Field(pattern=r"^[^+]+\+[^+]+$")
+
+
+class Followed(Message):
+    """Why following ended: `unused` when no deployment has anything on the cluster any more."""
+
+    unused: bool = False
+
+
+class Status(Group, ABC):
+    """What the clusters say of our objects, at any time."""
+
+    @activity.defn(name="status.follow")
+    @abstractmethod
+    async def follow(self, cluster: StatusRef) -> Followed:
+        """Write what becomes of every object of ours on one cluster, until it is unused or a day
+        has passed. Only looks, and begins by comparing everything, so it may be repeated at will."""

@@ -19,10 +19,12 @@ SEARCH_ATTRIBUTES: Final = (PROJECT, APP, CLUSTER, STATE)
 
 DEPLOYMENT_WORKFLOW: Final = "Deployment"
 PREVIEW_WORKFLOW: Final = "PlanPreview"
+STATUS_WORKFLOW: Final = "ClusterStatus"
 POLICIES_SIGNAL: Final = "look-again"
 DEPENDENCIES_SIGNAL: Final = "dependencies-changed"
 MILESTONES_SIGNAL: Final = "milestones"
 GATES_SIGNAL: Final = "gates"
+WANTED_SIGNAL: Final = "wanted"
 
 
 def deployment_address(short: str) -> Address:
@@ -53,3 +55,8 @@ def preview_id(short: str, unique: str) -> str:
 def cluster_workflow_id(short: str, operation: str, cluster: str) -> str:
     """The id of one cluster's part of one operation."""
     return f"deployment/{short}/{operation}/{cluster}"
+
+
+def status_id(cluster: str) -> str:
+    """The id of the workflow that follows one cluster, given as `provider+cluster`."""
+    return f"status/{cluster.replace('+', '/', 1)}"

@@ -213,6 +213,42 @@ def cloud_status(
     )
 
 
+def cluster_status(
+    names: Json, units: Sequence[tuple[str, UnitRow]], asked: Question, facts: Mapping[str, Any]
+) -> Json:
+    """The answer to GET …/status of a cluster: everything of every deployment there.
+
+    `units` come with the deployment's name; `facts` say whether the cluster answers, and since when not.
+    """
+    matching = [(owner, unit, o) for owner, unit in units for o in _matching(unit, asked)]
+    counts = dict(sorted(Counter(_value(o, asked) for *_, o in matching).items()))
+    counted = "deployedCounts" if asked.shown is Shown.DEPLOYED else "readyCounts"
+    told: list[Json] = []
+    if asked.output is not Output.SUMMARY:
+        member = _member(asked)
+        told = [
+            {"deployment": owner, "app": unit.app, **_object(o, member, asked)}
+            for owner, unit, o in matching
+        ]
+    return _filled(
+        {
+            "name": names["cluster"],
+            "readyStatus": _worst(counts) if asked.shown is Shown.READY else "",
+            counted: counts,
+            "cluster": _filled(
+                {
+                    **names,
+                    "connectivity": facts.get("connectivity") or Connectivity.UNKNOWN,
+                    "since": facts.get("since"),
+                    "reason": facts.get("reason"),
+                    "kubeVersion": facts.get("kube_version"),
+                    "resources": told,
+                }
+            ),
+        }
+    )
+
+
 def states(life: Lifecycle, created: datetime) -> Json:
     """EMCO's `states`: every accepted verb in order, `Created` first."""
     actions = life.actions
@@ -291,6 +327,8 @@ def _next(unit: UnitRow, life: Lifecycle) -> str:
         return ""
     if unit.phase is Phase.DRIFTED:
         return "put back by an update, or at once with the policy drift: heal"
+    if unit.phase is Phase.DEGRADED:
+        return "ready again by itself, or changed by an update"
     if not life.is_running:
         return "nothing until it is resumed, updated or terminated"
     match unit.phase:
@@ -325,7 +363,7 @@ def _after_waiting(unit: UnitRow) -> str:
 def _waiting_for(unit: UnitRow, rows: Rows) -> list[str]:
     if unit.phase is Phase.WAITING:
         return blockers(unit, rows)
-    return unready(unit) if unit.phase is Phase.APPLIED else []
+    return unready(unit) if unit.phase in (Phase.APPLIED, Phase.DEGRADED) else []
 
 
 def _check_instance(life: Lifecycle, asked: Question) -> None:
@@ -346,7 +384,7 @@ def _totals(life: Lifecycle, units: Sequence[UnitRow], asked: Question) -> Json:
     if life.progress in (None, Progress.CREATED):
         return {}
     objects = [o for unit in units for o in _matching(unit, asked)]
-    counts = Counter(str(value) for o in objects if (value := _value(o, asked)))
+    counts = Counter(_value(o, asked) for o in objects)
     counted = dict(sorted(counts.items()))
     if not asked.legacy:
         key = "deployedCounts" if asked.shown is Shown.DEPLOYED else "readyCounts"
@@ -366,14 +404,19 @@ def _overall(life: Lifecycle, counts: Mapping[str, int]) -> Ready:
         Progress.INSTANTIATING,
         Progress.INSTANTIATE_FAILED,
     )
-    late = counts.get(Ready.NOT_READY, 0) + counts.get(Ready.NOT_PRESENT, 0)
-    return Ready.NOT_READY if late or unknown_yet else Ready.READY
+    return Ready.NOT_READY if unknown_yet else _worst(counts)
+
+
+def _worst(counts: Mapping[str, int]) -> Ready:
+    if counts.get(Ready.NOT_READY) or counts.get(Ready.NOT_PRESENT):
+        return Ready.NOT_READY
+    return Ready.UNKNOWN if counts.get(Ready.UNKNOWN) else Ready.READY
 
 
 def _value(status: ObjectStatus, asked: Question) -> str:
     if asked.shown is Shown.DEPLOYED:
         return status.deployed
-    return "" if status.ready is Ready.UNKNOWN else status.ready
+    return status.ready
 
 
 def _cluster(name: str) -> Json:
@@ -386,7 +429,7 @@ def _apps(
 ) -> list[Json]:
     reach = connectivity or {}
     by_app: dict[str, list[Json]] = {}
-    member = "readyStatus" if asked.legacy else "connectivity"
+    member, named = "readyStatus" if asked.legacy else "connectivity", _member(asked)
     for unit in units:
         objects = _matching(unit, asked)
         if objects or not asked.resources:
@@ -395,7 +438,7 @@ def _apps(
                     {
                         **_cluster(unit.cluster),
                         member: reach.get(unit.cluster) or _reached(unit),
-                        "resources": [_object(o, asked) for o in objects],
+                        "resources": [_object(o, named, asked) for o in objects],
                     }
                 )
             )
@@ -409,21 +452,30 @@ def _reached(unit: UnitRow) -> Connectivity:
     return Connectivity.UNKNOWN if is_untried else Connectivity.AVAILABLE
 
 
-def _object(status: ObjectStatus, asked: Question) -> Json:
-    member = {
+def _object(status: ObjectStatus, member: str, asked: Question) -> Json:
+    shown = _named(status)
+    if asked.output is Output.DETAIL and status.observed:
+        shown["detail"] = status.observed
+    shown[member] = _value(status, asked)
+    return shown
+
+
+def _member(asked: Question) -> str:
+    """Under what name an object's state is told."""
+    return {
         (False, Shown.DEPLOYED): "deployedStatus",
         (False, Shown.READY): "readyStatus",
         (True, Shown.DEPLOYED): "rsyncStatus",
         (True, Shown.READY): "clusterStatus",
     }[asked.legacy, asked.shown]
-    detail = status.observed if asked.output is Output.DETAIL else None
-    return _filled({**_named(status), "detail": detail, member: _value(status, asked)})
 
 
 def _named(status: ObjectStatus) -> Json:
-    key = status.key
-    gvk = {"Group": key.group, "Version": key.version, "Kind": key.kind}
-    return {"GVK": gvk, "name": key.name}
+    group, _, version = status.key.api_version.rpartition("/")
+    return {
+        "GVK": {"Group": group, "Version": version, "Kind": status.key.kind},
+        "name": status.key.name,
+    }
 
 
 def _clusters_by_app(units: Sequence[UnitRow]) -> list[Json]:

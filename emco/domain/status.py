@@ -18,6 +18,8 @@ class Phase(StrEnum):
     APPLIED = "Applied"
     RUNNING_HOOK = "RunningHook"
     READY = "Ready"
+    DEGRADED = "Degraded"
+    """It was ready and is not any more, without anybody having changed it."""
     RETRYING = "Retrying"
     FAILED = "Failed"
     DRIFTED = "Drifted"
@@ -80,6 +82,7 @@ class ObjectStatus(_Row):
     observed: dict[str, Any] | None = Field(
         default=None, description="The live object as last seen, without secret data"
     )
+    seen: int = Field(default=0, description="The resource version at which all this was so")
 
 
 class Awaited(_Row):
@@ -120,6 +123,9 @@ class UnitRow(_Row):
         default="", description="Digest of what was applied completely; empty while it changes"
     )
     objects: tuple[ObjectStatus, ...] = ()
+    namespace: str = Field(
+        default="", description="Where objects are whose chart leaves their namespace out"
+    )
 
 
 NAMESPACE_CLAIM = ""

@@ -1,20 +1,20 @@
 """What is remembered of operations: lifecycle, plans, the status projection and the footprint."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Connection, Table, delete, insert, select, update
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from emco.domain.kinds.fleet import Cluster
 from emco.domain.lifecycle import Lifecycle
+from emco.domain.projection import merged
 from emco.domain.resource import Address
 from emco.domain.status import Footprint, ObjectKey, Phase, UnitRow
 from emco.store import tables as t
+from emco.store import units as units_of
 from emco.store.engine import Database
-from emco.store.reader import Reader, not_found
+from emco.store.reader import Reader, resource_id
 
 
 class Deployments:
@@ -46,26 +46,11 @@ class Deployments:
         self.put_units([(deployment, unit)])
 
     def put_units(self, units: Sequence[tuple[Address, UnitRow]]) -> None:
-        """Write many units' rows, of any deployments, in one transaction; the last of a kind wins."""
+        """Write many units' rows, of any deployments, in one transaction; the last of a kind wins.
 
-        def work(connection: Connection) -> None:
-            owners = {
-                d: resource_id(connection, d) for d in {deployment for deployment, _ in units}
-            }
-            rows = {
-                (owners[deployment], unit.cluster, unit.app): unit.model_dump(mode="json")
-                for deployment, unit in units
-            }
-            _upsert_all(
-                connection,
-                t.unit,
-                [
-                    {"deployment": owner, "cluster": cluster, "app": app, "document": document}
-                    for (owner, cluster, app), document in sorted(rows.items(), key=lambda r: r[0])
-                ],
-            )
-
-        self._database.write(work)
+        Of each object stays what was seen of it last, whoever saw it.
+        """
+        self._database.write(lambda connection: units_of.put_units(connection, units))
 
     def change_units(
         self, deployment: Address, change: Mapping[tuple[str, str], Callable[[UnitRow], UnitRow]]
@@ -73,26 +58,12 @@ class Deployments:
         """Read, change and write rows, by (cluster, app), in one transaction; the rest stays."""
 
         def work(connection: Connection) -> None:
-            owner = resource_id(connection, deployment)
-            rows = connection.execute(
-                select(t.unit).where(t.unit.c.deployment == owner).with_for_update()
-            ).all()
-            changed = []
-            for row in rows:
-                key = (row.cluster, row.app)
-                unit = UnitRow.model_validate(row.document) if key in change else None
-                if unit is not None and (new := change[key](unit)) != unit:
-                    document = new.model_dump(mode="json")
-                    changed.append(
-                        {
-                            "deployment": owner,
-                            "cluster": key[0],
-                            "app": key[1],
-                            "document": document,
-                        }
-                    )
-            if changed:
-                _upsert_all(connection, t.unit, changed)
+            keys = [(deployment, cluster, app) for cluster, app in change]
+            there = units_of.read_units(connection, keys)
+            changed = {key: change[key[1:]](row) for key, row in there.items()}
+            units_of.write_units(
+                connection, [(deployment, row) for key, row in changed.items() if row != there[key]]
+            )
 
         self._database.write(work)
 
@@ -104,38 +75,28 @@ class Deployments:
         """
 
         def work(connection: Connection) -> None:
-            owner = resource_id(connection, deployment)
-            there = {
-                (row.cluster, row.app): UnitRow.model_validate(row.document)
-                for row in connection.execute(select(t.unit).where(t.unit.c.deployment == owner))
-            }
+            keys = [(deployment, unit.cluster, unit.app) for unit in units]
+            there = units_of.read_units(connection, keys)
             rows = [
-                {
-                    "deployment": owner,
-                    "cluster": unit.cluster,
-                    "app": unit.app,
-                    "document": _announced(there.get((unit.cluster, unit.app)), unit).model_dump(
-                        mode="json"
-                    ),
-                }
-                for unit in units
-                if (old := there.get((unit.cluster, unit.app))) is None or old.plan != unit.plan
+                _announced(there.get(key), unit)
+                for key, unit in zip(keys, units, strict=True)
+                if (old := there.get(key)) is None or old.plan != unit.plan
             ]
-            if rows:
-                _upsert_all(connection, t.unit, rows)
+            units_of.write_units(connection, [(deployment, row) for row in rows])
 
         self._database.write(work)
 
-    def units(self, deployment: Address) -> list[UnitRow]:
-        """All units of a deployment, by cluster and app."""
+    def units(self, deployment: Address, *, observed: bool = True) -> list[UnitRow]:
+        """All units of a deployment, by cluster and app; without the live objects last seen if so asked."""
+        columns = units_of.COLUMNS if observed else units_of.COLUMNS[:1]
         with self._database.read() as connection:
             rows = connection.execute(
-                select(t.unit.c.document)
+                select(*columns)
                 .join(t.resource, t.resource.c.id == t.unit.c.deployment)
                 .where(t.resource.c.path == deployment.path)
                 .order_by(t.unit.c.cluster, t.unit.c.app)
-            ).scalars()
-            return [UnitRow.model_validate(row) for row in rows]
+            )
+            return [units_of.as_unit(row) for row in rows]
 
     def move_unit(
         self,
@@ -150,27 +111,13 @@ class Deployments:
     ) -> None:
         """Write how far one unit is, without touching its objects; one that has no row stays without."""
 
-        def work(connection: Connection) -> None:
-            key = {
-                "deployment": resource_id(connection, deployment),
-                "cluster": cluster,
-                "app": app,
-            }
-            document = connection.execute(
-                select(t.unit.c.document).where(*_is(t.unit, key)).with_for_update()
-            ).scalar()
-            if document is None:
-                return
-            changes = {
-                "phase": phase,
-                "message": message,
-                "since": since or datetime.now(UTC),
-                "retry_at": retry_at,
-            }
-            moved = UnitRow.model_validate(document).model_copy(update=changes)
-            _upsert(connection, t.unit, key, {"document": moved.model_dump(mode="json")})
-
-        self._database.write(work)
+        changes = {
+            "phase": phase,
+            "message": message,
+            "since": since or datetime.now(UTC),
+            "retry_at": retry_at,
+        }
+        self.change_units(deployment, {(cluster, app): lambda row: row.model_copy(update=changes)})
 
     def drop_unit(self, deployment: Address, cluster: str, app: str) -> None:
         """Forget one unit; one that is not there is no error."""
@@ -200,17 +147,20 @@ class Deployments:
                     t.revision.c.number > Lifecycle.model_validate(document).numbered,
                 )
             )
-            rows = connection.execute(select(t.unit).where(t.unit.c.deployment == owner))
+            rows = connection.execute(
+                select(t.unit.c.cluster, t.unit.c.app, *units_of.COLUMNS).where(
+                    t.unit.c.deployment == owner
+                )
+            )
             for row in rows.all():
-                unit = UnitRow.model_validate(row.document)
+                unit = units_of.as_unit(row)
                 if unit.phase is not Phase.RETRYING:
                     continue
-                key = {"deployment": owner, "cluster": row.cluster, "app": row.app}
                 if unit.applied:
                     calm = {"phase": Phase.READY, "message": "", "retry_at": None}
-                    document = unit.model_copy(update=calm).model_dump(mode="json")
-                    _upsert(connection, t.unit, key, {"document": document})
+                    units_of.put_units(connection, [(deployment, unit.model_copy(update=calm))])
                 elif not unit.manifest:
+                    key = {"deployment": owner, "cluster": row.cluster, "app": row.app}
                     connection.execute(delete(t.unit).where(*_is(t.unit, key)))
 
         self._database.write(work)
@@ -225,12 +175,21 @@ class Deployments:
             for one in footprints:
                 key = {
                     "deployment": owner,
-                    "cluster": _cluster_id(connection, one.cluster),
+                    "cluster": cluster_id(connection, one.cluster),
                     "app": one.app,
                 }
                 old = connection.execute(
                     select(t.footprint.c.document).where(*_is(t.footprint, key))
                 ).scalar()
+                kinds = {(o.api_version, o.kind) for o in one.objects}
+                units_of.upsert_all(
+                    connection,
+                    t.kind_in_use,
+                    [
+                        {"cluster": key["cluster"], "api_version": api_version, "kind": kind}
+                        for api_version, kind in sorted(kinds)
+                    ],
+                )
                 objects = one.objects
                 if old is not None:
                     before = Footprint.model_validate(old).objects
@@ -250,7 +209,7 @@ class Deployments:
         def work(connection: Connection) -> None:
             key = {
                 "deployment": resource_id(connection, deployment),
-                "cluster": _cluster_id(connection, cluster),
+                "cluster": cluster_id(connection, cluster),
                 "app": app,
             }
             old = connection.execute(
@@ -283,7 +242,7 @@ class Deployments:
         def work(connection: Connection) -> None:
             key = {
                 "deployment": resource_id(connection, deployment),
-                "cluster": _cluster_id(connection, cluster),
+                "cluster": cluster_id(connection, cluster),
                 "app": app,
             }
             connection.execute(delete(t.footprint).where(*_is(t.footprint, key)))
@@ -332,17 +291,27 @@ class Deployments:
             return found
 
     def put_facts(self, cluster: Address, facts: dict[str, Any]) -> None:
-        """What a cluster said of itself last."""
+        """What a cluster said of itself last, or what was found of it; other facts stay."""
 
         def work(connection: Connection) -> None:
-            _upsert(
-                connection,
-                t.fact,
-                {"cluster": resource_id(connection, cluster)},
-                {"document": facts},
-            )
+            key = {"cluster": resource_id(connection, cluster)}
+            old = connection.execute(
+                select(t.fact.c.document).where(*_is(t.fact, key)).with_for_update()
+            ).scalar()
+            _upsert(connection, t.fact, key, {"document": {**(old or {}), **facts}})
 
         self._database.write(work)
+
+    def facts_of(self, clusters: Iterable[Address]) -> dict[Address, dict[str, Any]]:
+        """What each of many clusters said of itself last; those that never answered are left out."""
+        wanted = {cluster.path: cluster for cluster in clusters}
+        with self._database.read() as connection:
+            rows = connection.execute(
+                select(t.resource.c.path, t.fact.c.document)
+                .join(t.resource, t.resource.c.id == t.fact.c.cluster)
+                .where(t.resource.c.path.in_(wanted))
+            )
+            return {wanted[row.path]: row.document for row in rows}
 
     def facts(self, cluster: Address) -> dict[str, Any] | None:
         """The same, or None when it never answered."""
@@ -353,18 +322,6 @@ class Deployments:
                 .where(t.resource.c.path == cluster.path)
             ).scalar()
             return found
-
-
-def resource_id(connection: Connection, address: Address) -> int:
-    """The row of a resource; `NotFound` when there is none."""
-    found = connection.execute(
-        select(t.resource.c.id).where(
-            t.resource.c.path == address.path, t.resource.c.kind == address.kind
-        )
-    ).scalar()
-    if found is None:
-        raise not_found(address)
-    return int(found)
 
 
 def change_lifecycle(
@@ -389,23 +346,16 @@ def _announced(old: UnitRow | None, new: UnitRow) -> UnitRow:
         return new
     if old.applied and old.applied == new.manifest:
         return old.model_copy(update={"plan": new.plan, "manifest": new.manifest})
-    return new.model_copy(update={"applied": old.applied})
+    return merged(old, new.model_copy(update={"applied": old.applied}))
 
 
-def _cluster_id(connection: Connection, name: str) -> int:
+def cluster_id(connection: Connection, name: str) -> int:
+    """The row of a cluster given as `provider+cluster`; `NotFound` when there is none."""
     return resource_id(connection, Address.of(Cluster, name.split("+", 1)))
 
 
 def _is(table: Table, key: dict[str, Any]) -> list[Any]:
     return [table.c[column] == value for column, value in key.items()]
-
-
-def _upsert_all(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
-    insert_or = sqlite_insert if connection.dialect.name == "sqlite" else postgresql_insert
-    statement = insert_or(table)
-    keys = [column.name for column in table.primary_key]
-    changes = {c.name: statement.excluded[c.name] for c in table.c if c.name not in keys}
-    connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=changes), rows)
 
 
 def _upsert(

@@ -11,8 +11,9 @@ from emco.domain.history import OperationRow, PreviewRow, RevisionRow
 from emco.domain.lifecycle import Lifecycle
 from emco.domain.resource import Address
 from emco.store import tables as t
-from emco.store.deployments import change_lifecycle, resource_id
+from emco.store.deployments import change_lifecycle
 from emco.store.engine import Database
+from emco.store.reader import resource_id
 
 OPERATIONS_KEPT: Final = 200
 PREVIEWS_KEPT: Final = 20

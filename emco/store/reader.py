@@ -61,6 +61,18 @@ class Reader:
         return Lifecycle.model_validate(document or {})
 
 
+def resource_id(connection: Connection, address: Address) -> int:
+    """The row of a resource; `NotFound` when there is none."""
+    found = connection.execute(
+        select(t.resource.c.id).where(
+            t.resource.c.path == address.path, t.resource.c.kind == address.kind
+        )
+    ).scalar()
+    if found is None:
+        raise not_found(address)
+    return int(found)
+
+
 def _resources() -> Select[Any]:
     return select(t.resource)
 

@@ -9,8 +9,8 @@ from emco.domain.plan.hooks import Scope
 from emco.domain.releases import OPEN, HookRow, ReleaseRow
 from emco.domain.resource import Address
 from emco.store import tables as t
-from emco.store.deployments import resource_id
 from emco.store.engine import Database
+from emco.store.reader import resource_id
 
 
 class Releases:

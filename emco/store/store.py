@@ -14,6 +14,7 @@ from emco.store.blobs import Blobs
 from emco.store.crypto import Keyring
 from emco.store.deployments import Deployments
 from emco.store.engine import Database
+from emco.store.following import Following
 from emco.store.history import History
 from emco.store.migrate import migrate
 from emco.store.reader import Reader
@@ -21,12 +22,13 @@ from emco.store.releases import Releases
 from emco.store.resources import Resources
 
 
-class Store(Resources, Deployments, History, Releases, Blobs):
+class Store(Resources, Deployments, Following, History, Releases, Blobs):
     """A database with the current schema, and the keys that open what is sealed in it."""
 
     def __init__(self, database: Database, keys: Keyring) -> None:
         Blobs.__init__(self, database, keys)
         Deployments.__init__(self, database)
+        Following.__init__(self, database)
         History.__init__(self, database)
         Releases.__init__(self, database)
         Resources.__init__(self, database, self)

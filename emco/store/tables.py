@@ -73,6 +73,16 @@ unit = Table(
     Column("cluster", Text, primary_key=True),
     Column("app", Text, primary_key=True),
     Column("document", JSON, nullable=False),
+    Column("observed", JSON),
+    Index("ix_unit_cluster", "cluster"),
+)
+
+kind_in_use = Table(
+    "kind_in_use",
+    metadata,
+    Column("cluster", ForeignKey("resource.id", ondelete="CASCADE"), primary_key=True),
+    Column("api_version", Text, primary_key=True),
+    Column("kind", Text, primary_key=True),
 )
 
 footprint = Table(

@@ -14,7 +14,7 @@ from emco.domain.status import Deployed, ObjectKey, ObjectStatus, Phase, Ready, 
 from emco.store.store import Store
 from tests.api.builders import named
 from tests.api.conftest import RecordedOperations
-from tests.api.world import CLOUD, DEPLOYMENT
+from tests.api.world import CLOUD, DEPLOYMENT, PROVIDER
 
 AT = Address.of(Deployment, ["shop", "boutique", "v1", "prod"])
 MISSING = DEPLOYMENT.replace("prod", "none")
@@ -319,6 +319,20 @@ def test_status_shows_objects_and_counts(placed: Client) -> None:
     cluster = answer["apps"][0]["clusters"][0]
     assert cluster["connectivity"] == "Available"
     assert cluster["resources"][0]["readyStatus"] == "NotReady"
+
+
+def test_a_cluster_tells_what_every_deployment_has_on_it(placed: Client) -> None:
+    url = f"{PROVIDER}/clusters/c1/status"
+    answer = placed.get(url).json()
+    assert (answer["readyStatus"], answer["readyCounts"]) == ("NotReady", {"NotReady": 1})
+    assert answer["cluster"]["connectivity"] == "Available"
+    (shown,) = answer["cluster"]["resources"]
+    assert (shown["app"], shown["name"], shown["readyStatus"]) == ("web", "web", "NotReady")
+    assert shown["deployment"] == "shop/boutique/v1/prod"
+    assert "resources" not in placed.get(f"{url}?output=summary").json()["cluster"]
+    assert "readyCounts" not in placed.get(f"{url}?resource=other").json()
+    assert placed.get(f"{PROVIDER}/clusters/c9/status").status_code == 404
+    assert placed.get(f"{url}?output=everything").status_code == 400
 
 
 def test_status_filters_by_query(placed: Client) -> None:

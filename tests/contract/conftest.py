@@ -96,6 +96,12 @@ def add_app(store: Store, name: str) -> None:
 
 @pytest.fixture
 def shop(store: Store) -> Store:
+    """What `fill` makes."""
+    fill(store)
+    return store
+
+
+def fill(store: Store) -> None:
     """A project with a composite app of two apps, a cloud over one cluster, and a deployment."""
     store.create(PROJECT, named("p"), Project())
     store.create(APP_ROOT, named("ca"), CompositeApp(composite_app_version="v1"))
@@ -108,4 +114,3 @@ def shop(store: Store) -> Store:
     reference = ClusterReference.model_validate({"clusterProvider": "edge", "cluster": "c1"})
     store.create(at(ClusterReference, "p", "lc", "r"), named("r"), reference)
     store.create(DEPLOYMENT, named("d"), spec_of_deployment())
-    return store

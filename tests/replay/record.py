@@ -1,6 +1,6 @@
 """Records the histories that `test_replay.py` replays: run it when workflows change on purpose.
 
-    python -m tests.replay.record
+    python -m tests.replay.record [SCENARIO…]
 
 Each history is one deployment's or one cluster's workflow in a given state, from a real server with
 fake activities. Look at the difference before committing it: a changed history is a changed promise
@@ -10,6 +10,7 @@ to every deployment that runs.
 import asyncio
 import json
 import re
+import sys
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
@@ -20,10 +21,11 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
-from emco.domain.contracts import PreviewRequest, Rules
+from activities.followers import follow
+from emco.domain.contracts import Followed, PreviewRequest, Rules
 from emco.domain.dependencies import Condition, Dependency
 from emco.domain.lifecycle import OnBusy, Progress
-from emco.domain.names import SEARCH_ATTRIBUTES, workflow_id
+from emco.domain.names import SEARCH_ATTRIBUTES, status_id, workflow_id
 from emco.main import SANDBOX, WORKFLOWS
 from emco.sandbox.toolchain import temporal_binary
 from tests.workflows.fakes import World, activities
@@ -251,6 +253,31 @@ async def previewed(client: Client, world: World, deployment: str) -> None:
     )
 
 
+async def followed(client: Client, world: World, deployment: str) -> None:
+    """A cluster that is followed, and wanted by one more deployment."""
+    await _follow(client, world, deployment)
+    await follow(client, [_cluster(deployment)], task_queue=QUEUE)
+    await asyncio.sleep(0.3)
+
+
+async def unused(client: Client, world: World, deployment: str) -> None:
+    """A cluster that was followed for a day, and then until nobody used it."""
+    await _follow(client, world, deployment)
+    world.followed.put_nowait(Followed())
+    await asyncio.sleep(0.5)
+    world.followed.put_nowait(Followed(unused=True))
+    await client.get_workflow_handle(status_id(_cluster(deployment))).result()
+
+
+async def _follow(client: Client, world: World, deployment: str) -> None:
+    await follow(client, [_cluster(deployment)], task_queue=QUEUE)
+    await _logged(world, f"follow {_cluster(deployment)}")
+
+
+def _cluster(deployment: str) -> str:
+    return f"{deployment.rpartition('/')[2]}+c1"
+
+
 SCENARIOS: tuple[Scenario, ...] = (
     instantiated,
     instantiating,
@@ -271,6 +298,8 @@ SCENARIOS: tuple[Scenario, ...] = (
     gated,
     broken,
     previewed,
+    unused,
+    followed,  # last: it stays open, and would take from whoever comes after it
 )
 
 
@@ -290,10 +319,12 @@ async def record(
     ):
         await scenario(environment.client, world, deployment)
         found: dict[str, WorkflowHistory] = {}
-        query = f"WorkflowId STARTS_WITH '{workflow_id(deployment)}'"
+        ids = (workflow_id(deployment), f"status/{name}/")
+        query = " OR ".join(f"WorkflowId STARTS_WITH '{start}'" for start in ids)
         async for execution in environment.client.list_workflows(query):
             handle = environment.client.get_workflow_handle(execution.id, run_id=execution.run_id)
             part = execution.id.rpartition("+")[2] if "+" in execution.id else "deployment"
+            part = "cluster" if execution.id.startswith("status/") else part
             key = f"{name}-{execution.workflow_type}-{part}"
             number = sum(known.startswith(key) for known in found)
             found[f"{key}-{number}" if number else key] = await handle.fetch_history()
@@ -312,22 +343,24 @@ def _without_host(history: WorkflowHistory) -> dict[str, Any]:
     return document
 
 
-async def main() -> None:
-    """Record every scenario."""
+async def main(names: list[str]) -> None:
+    """Record the named scenarios, or all."""
+    chosen = [s for s in SCENARIOS if not names or s.__name__ in names]
     HISTORIES.mkdir(exist_ok=True)
-    for old in HISTORIES.glob("*.json"):
-        old.unlink()
+    for scenario in chosen:
+        for old in HISTORIES.glob(f"{scenario.__name__}-*.json"):
+            old.unlink()
     async with await WorkflowEnvironment.start_local(
         dev_server_existing_path=str(temporal_binary()),
         data_converter=pydantic_data_converter,
         search_attributes=list(SEARCH_ATTRIBUTES),
         dev_server_log_level="error",
     ) as environment:
-        for scenario in SCENARIOS:
+        for scenario in chosen:
             for name, history in (await record(environment, scenario)).items():
                 document = {"workflowId": history.workflow_id, **_without_host(history)}
                 (HISTORIES / f"{name}.json").write_text(json.dumps(document, indent=1) + "\n")
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    asyncio.run(main(sys.argv[1:]))

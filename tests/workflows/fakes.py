@@ -18,6 +18,7 @@ from emco.domain.contracts import (
     Ended,
     EndRequest,
     FailureType,
+    Followed,
     Gating,
     Graph,
     GraphRequest,
@@ -35,6 +36,8 @@ from emco.domain.contracts import (
     Records,
     Rules,
     Stage,
+    Status,
+    StatusRef,
     SteadyRequest,
     Step,
     UnitRef,
@@ -81,6 +84,8 @@ class World:
     waiting: dict[tuple[str, str], WaitingUnit] = field(default_factory=dict)
     times: dict[str, datetime] = field(default_factory=dict)
     since: datetime = TIME
+    followed: asyncio.Queue[Followed] = field(default_factory=asyncio.Queue)
+    """How following a cluster ends, each time it does."""
 
     @property
     def present(self) -> set[tuple[str, str]]:
@@ -354,6 +359,20 @@ class FakeDrift(Drift):
         return UnitResult(note="ConfigMap x: data.a changed by kubectl")
 
 
+class FakeStatus(Status):
+    """Follows until the test says how that ends."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    async def follow(self, cluster: StatusRef) -> Followed:
+        await self._world.did(f"follow {cluster.cluster}")
+        while self._world.followed.empty():
+            activity.heartbeat()
+            await asyncio.sleep(0.05)
+        return self._world.followed.get_nowait()
+
+
 def activities(world: World) -> list[Callable[..., Any]]:
     """Everything a worker needs to run our workflows against `world`."""
     groups = (
@@ -363,5 +382,6 @@ def activities(world: World) -> list[Callable[..., Any]]:
         FakeHooks(world),
         FakeDrift(world),
         FakeGating(world),
+        FakeStatus(world),
     )
     return [method for group in groups for method in group.activities()]

@@ -64,4 +64,5 @@ def _step(unit: UnitPlan, row: UnitRow | None, *, force: bool, is_unfinished: bo
         return Step.APPLY
     if row.phase is Phase.DRIFTED:
         return Step.APPLY if force else Step.KEEP
-    return Step.KEEP if row.phase is Phase.READY and not is_unfinished else Step.AWAIT
+    is_done = row.phase in (Phase.READY, Phase.DEGRADED) and not is_unfinished
+    return Step.KEEP if is_done else Step.AWAIT

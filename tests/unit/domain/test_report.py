@@ -88,10 +88,15 @@ def test_deployed_counts_every_object() -> None:
     assert ask(status=["deployed"])["deployedCounts"] == {"Applied": 4, "Deleted": 1}
 
 
-def test_ready_counts_what_is_present_and_judged() -> None:
+def test_ready_counts_what_is_present() -> None:
     answer = ask(status=["ready"])
-    assert answer["readyCounts"] == {"NotReady": 1, "Ready": 2}
+    assert answer["readyCounts"] == {"NotReady": 1, "Ready": 2, "Unknown": 1}
     assert answer["readyStatus"] == "NotReady"
+
+
+def test_what_a_silent_cluster_has_is_unknown_and_not_unready() -> None:
+    answer = ask([UNITS[0]], status=["ready"])
+    assert answer["readyStatus"] == "Unknown"
 
 
 def test_a_terminated_deployment_is_ready_as_in_emco() -> None:
@@ -208,6 +213,13 @@ def test_explain_counts_present_objects_and_names_what_is_late() -> None:
         ("db", 1, 1, []),
         ("web", 0, 1, ["Deployment n/web"]),
     ]
+
+
+def test_explain_says_what_a_degraded_unit_lacks_and_what_comes_next() -> None:
+    broken = unit("web", "east+c1", thing("web", Ready.NOT_READY), phase=Phase.DEGRADED)
+    (told,) = explanation("p/ca/v1/dig", LIFE, [broken])["units"]
+    assert told["waitingFor"] == ["Deployment n/web"]
+    assert told["next"] == "ready again by itself, or changed by an update"
 
 
 def test_explain_says_created_before_anything_was_asked() -> None:
