@@ -78,6 +78,23 @@ class ObjectStatus(_Row):
     )
 
 
+class ObjectTold(_Row):
+    """What the event log said last of one object."""
+
+    key: ObjectKey
+    deployed: Deployed = Deployed.PENDING
+    ready: Ready = Ready.NOT_PRESENT
+
+
+class Told(_Row):
+    """What the event log said last of one unit; kept by the store, whoever writes the row."""
+
+    deployed: str = ""
+    ready: str = ""
+    health: str = ""
+    objects: tuple[ObjectTold, ...] = ()
+
+
 class UnitRow(_Row):
     """What is known of one app on one cluster (`provider+cluster`)."""
 
@@ -93,6 +110,7 @@ class UnitRow(_Row):
         default="", description="Digest of what was applied completely; empty while it changes"
     )
     objects: tuple[ObjectStatus, ...] = ()
+    told: Told = Told()
 
 
 NAMESPACE_CLAIM = ""

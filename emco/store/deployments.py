@@ -1,19 +1,21 @@
 """What is remembered of operations: lifecycle, plans, the status projection and the footprint."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Table, delete, insert, select, update
+from sqlalchemy import Connection, Table, delete, insert, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
+from emco.domain import events
 from emco.domain.kinds.fleet import Cluster
 from emco.domain.lifecycle import Lifecycle
 from emco.domain.resource import Address
 from emco.domain.status import Footprint, ObjectKey, Phase, UnitRow
 from emco.store import tables as t
 from emco.store.engine import Database
+from emco.store.events import Told, append, tell_lifecycle
 from emco.store.reader import Reader, not_found
 
 
@@ -46,24 +48,32 @@ class Deployments:
         self.put_units([(deployment, unit)])
 
     def put_units(self, units: Sequence[tuple[Address, UnitRow]]) -> None:
-        """Write many units' rows, of any deployments, in one transaction; the last of a kind wins."""
+        """Write many units' rows, of any deployments, in one transaction; the last of a kind wins.
+
+        What is new in them becomes events in the same transaction.
+        """
 
         def work(connection: Connection) -> None:
             owners = {
                 d: resource_id(connection, d) for d in {deployment for deployment, _ in units}
             }
-            rows = {
-                (owners[deployment], unit.cluster, unit.app): unit.model_dump(mode="json")
-                for deployment, unit in units
-            }
+            rows = {(owners[d], unit.cluster, unit.app): (d, unit) for d, unit in units}
+            before = _locked_units(connection, rows)
+            found = {key: events.news(before.get(key), unit) for key, (_, unit) in rows.items()}
             _upsert_all(
                 connection,
                 t.unit,
                 [
-                    {"deployment": owner, "cluster": cluster, "app": app, "document": document}
-                    for (owner, cluster, app), document in sorted(rows.items(), key=lambda r: r[0])
+                    {
+                        "deployment": key[0],
+                        "cluster": key[1],
+                        "app": key[2],
+                        "document": new.row.model_dump(mode="json"),
+                    }
+                    for key, new in sorted(found.items(), key=lambda item: item[0])
                 ],
             )
+            append(connection, [(rows[key][0], new.notes) for key, new in found.items()])
 
         self._database.write(work)
 
@@ -112,13 +122,10 @@ class Deployments:
         """Forget one unit; one that is not there is no error."""
 
         def work(connection: Connection) -> None:
-            connection.execute(
-                delete(t.unit).where(
-                    t.unit.c.deployment == resource_id(connection, deployment),
-                    t.unit.c.cluster == cluster,
-                    t.unit.c.app == app,
-                )
-            )
+            key = (resource_id(connection, deployment), cluster, app)
+            gone = _locked_units(connection, [key])
+            connection.execute(delete(t.unit).where(_UNIT_KEY.in_([key])))
+            append(connection, [(deployment, events.farewell(row)) for row in gone.values()])
 
         self._database.write(work)
 
@@ -137,6 +144,7 @@ class Deployments:
                 )
             )
             rows = connection.execute(select(t.unit).where(t.unit.c.deployment == owner))
+            told: list[Told] = []
             for row in rows.all():
                 unit = UnitRow.model_validate(row.document)
                 if unit.phase is not Phase.RETRYING:
@@ -144,10 +152,14 @@ class Deployments:
                 key = {"deployment": owner, "cluster": row.cluster, "app": row.app}
                 if unit.applied:
                     calm = {"phase": Phase.READY, "message": "", "retry_at": None}
-                    document = unit.model_copy(update=calm).model_dump(mode="json")
+                    new = events.news(unit, unit.model_copy(update=calm))
+                    document = new.row.model_dump(mode="json")
                     _upsert(connection, t.unit, key, {"document": document})
+                    told.append((deployment, new.notes))
                 elif not unit.manifest:
                     connection.execute(delete(t.unit).where(*_is(t.unit, key)))
+                    told.append((deployment, events.farewell(unit)))
+            append(connection, told)
 
         self._database.write(work)
 
@@ -306,18 +318,33 @@ def resource_id(connection: Connection, address: Address) -> int:
 def change_lifecycle(
     connection: Connection, address: Address, change: Callable[[Lifecycle], Lifecycle]
 ) -> Lifecycle:
-    """Inside a transaction: read, change and write the record, with its row locked."""
+    """Inside a transaction: read, change and write the record, with its row locked, and tell of it."""
     resource = resource_id(connection, address)
     row = connection.execute(
         select(t.lifecycle.c.document).where(t.lifecycle.c.resource == resource).with_for_update()
     ).scalar_one()
-    changed = change(Lifecycle.model_validate(row))
+    before = Lifecycle.model_validate(row)
+    changed = change(before)
     connection.execute(
         update(t.lifecycle)
         .where(t.lifecycle.c.resource == resource)
         .values(document=changed.model_dump(mode="json"))
     )
+    tell_lifecycle(connection, address, before, changed)
     return changed
+
+
+_UNIT_KEY = tuple_(t.unit.c.deployment, t.unit.c.cluster, t.unit.c.app)
+UnitKey = tuple[int, str, str]
+
+
+def _locked_units(connection: Connection, keys: Iterable[UnitKey]) -> dict[UnitKey, UnitRow]:
+    """The rows that there are, held until the transaction ends: nobody else changes them meanwhile."""
+    query = select(t.unit).where(_UNIT_KEY.in_(sorted(keys))).order_by(*_UNIT_KEY)
+    return {
+        (row.deployment, row.cluster, row.app): UnitRow.model_validate(row.document)
+        for row in connection.execute(query.with_for_update())
+    }
 
 
 def _announced(old: UnitRow | None, new: UnitRow) -> UnitRow:
@@ -325,7 +352,7 @@ def _announced(old: UnitRow | None, new: UnitRow) -> UnitRow:
         return new
     if old.applied and old.applied == new.manifest:
         return old.model_copy(update={"plan": new.plan, "manifest": new.manifest})
-    return new.model_copy(update={"applied": old.applied})
+    return new.model_copy(update={"applied": old.applied, "told": old.told})
 
 
 def _cluster_id(connection: Connection, name: str) -> int:

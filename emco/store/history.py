@@ -13,6 +13,7 @@ from emco.domain.resource import Address
 from emco.store import tables as t
 from emco.store.deployments import change_lifecycle, resource_id
 from emco.store.engine import Database
+from emco.store.events import tell_lifecycle
 
 OPERATIONS_KEPT: Final = 200
 PREVIEWS_KEPT: Final = 20
@@ -260,6 +261,8 @@ class History:
             _move(connection, old, new, target)
             put_operation(connection, old, row)
             put_operation(connection, new, row)
+            tell_lifecycle(connection, source, records[old], left)
+            tell_lifecycle(connection, target, records[new], taken)
             return taken
 
         return self._database.write(work)

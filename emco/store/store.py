@@ -14,19 +14,21 @@ from emco.store.blobs import Blobs
 from emco.store.crypto import Keyring
 from emco.store.deployments import Deployments
 from emco.store.engine import Database
+from emco.store.events import Events
 from emco.store.history import History
 from emco.store.migrate import migrate
 from emco.store.reader import Reader
 from emco.store.resources import Resources
 
 
-class Store(Resources, Deployments, History, Blobs):
+class Store(Resources, Deployments, History, Events, Blobs):
     """A database with the current schema, and the keys that open what is sealed in it."""
 
     def __init__(self, database: Database, keys: Keyring) -> None:
         Blobs.__init__(self, database, keys)
         Deployments.__init__(self, database)
         History.__init__(self, database)
+        Events.__init__(self, database)
         Resources.__init__(self, database, self)
 
     @classmethod
