@@ -7,12 +7,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api import problems
 from api.health import health_routes
 from api.lifecycles import lifecycle_routes
+from api.listeners import Listeners
 from api.openapi import Emco
 from api.operations import Operations
 from api.routes import Told, resource_routes
+from api.subscriptions import Subscriptions, subscription_routes
 from emco.domain.errors import Unavailable
 from emco.domain.kinds import all as _every_kind  # noqa: F401  defines the built-in kinds
 from emco.domain.kinds.delivery import Deployment
+from emco.domain.kinds.notification import StatusSubscription
 from emco.domain.resource import Address, Resource, all_kinds
 from emco.settings import Settings
 from emco.store.store import Store
@@ -28,8 +31,10 @@ delete conditional. Lists are in name order; `limit` and `cursor` page them.
 """
 
 
-def create_app(store: Store, operations: Operations, settings: Settings) -> Emco:
-    """The API over `store`, moving deployments through `operations`."""
+def create_app(
+    store: Store, operations: Operations, settings: Settings, *, listeners: Listeners
+) -> Emco:
+    """The API over `store`, moving deployments through `operations`, telling through `listeners`."""
     app = Emco(
         title="emco",
         version="v2",
@@ -48,8 +53,13 @@ def create_app(store: Store, operations: Operations, settings: Settings) -> Emco
         except Unavailable as error:  # it is stored, and the next operation reads it
             log.warning("policies.not_told", deployment=deployment.path, reason=str(error))
 
+    subscriptions = Subscriptions(store, listeners)
+    app.include_router(subscription_routes(subscriptions, settings))
     told: dict[type[Resource], Told] = {Deployment: replaced}
-    app.include_router(resource_routes(all_kinds(), store, settings, replaced=told))
+    changed: dict[type[Resource], Told] = {StatusSubscription: subscriptions.changed}
+    app.include_router(
+        resource_routes(all_kinds(), store, settings, replaced=told, changed=changed)
+    )
     return app
 
 

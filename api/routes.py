@@ -24,6 +24,7 @@ from api.endpoints import (
     json_response,
 )
 from api.files import check_file, check_presence
+from api.receivers import check_receiver
 from api.variants import LISTS, list_schema, listed, value_of, view
 from emco.domain.errors import Forbidden, Invalid, NotFound, PreconditionFailed
 from emco.domain.kinds.fleet import KeyValues
@@ -62,11 +63,13 @@ def resource_routes(
     settings: Settings,
     *,
     replaced: Mapping[type[Resource], Told] | None = None,
+    changed: Mapping[type[Resource], Told] | None = None,
 ) -> APIRouter:
-    """The routes of all `kinds`; `replaced` says who is told when one of a kind was replaced."""
+    """The routes of all `kinds`; says who is told when one of a kind was replaced, or in any way changed."""
     router = APIRouter()
     for kind in kinds:
-        _Routes(kind, store, settings, (replaced or {}).get(kind)).add_to(router)
+        told = (replaced or {}).get(kind), (changed or {}).get(kind)
+        _Routes(kind, store, settings, *told).add_to(router)
     return router
 
 
@@ -74,9 +77,14 @@ class _Routes:
     """The routes of one kind."""
 
     def __init__(
-        self, kind: type[Resource], store: Store, settings: Settings, told: Told | None
+        self,
+        kind: type[Resource],
+        store: Store,
+        settings: Settings,
+        replaced: Told | None,
+        changed: Told | None,
     ) -> None:
-        self._kind, self._told = kind, told
+        self._kind, self._replaced, self._changed = kind, replaced, changed
         self._store = store
         self._settings = settings
 
@@ -184,6 +192,7 @@ class _Routes:
         at = Address.of(self._kind, [*parents, *written.spec.identity(written.metadata)])
         check_presence(written.file, written.spec)
         stored = await self._write(self._create, at, written)
+        await self._tell_of_change(at)
         headers = {"Location": PREFIX + quote(at.path)}
         return self._answer(stored, 201, written, headers)
 
@@ -197,8 +206,9 @@ class _Routes:
             )
         if_match = await self._if_match(request, at)
         stored, created = await self._write(self._replace, at, written, if_match)
-        if self._told is not None and not created:
-            await self._told(at)
+        if self._replaced is not None and not created:
+            await self._replaced(at)
+        await self._tell_of_change(at)
         replaced_code, created_code = self._kind.wire.put or (200, 201)
         return self._answer(stored, created_code if created else replaced_code, written)
 
@@ -246,6 +256,8 @@ class _Routes:
         await run_in_threadpool(
             self._store.delete, at, if_match=if_match, dry_run=bool(queries["dryRun"])
         )
+        if not queries["dryRun"]:
+            await self._tell_of_change(at)
         return Response(status_code=HTTPStatus.NO_CONTENT)
 
     async def references(self, request: Request, at: Address, queries: Queries) -> Response:
@@ -270,7 +282,12 @@ class _Routes:
             raise Invalid("Invalid Input:", "\n".join(lines))
         return written
 
+    async def _tell_of_change(self, at: Address) -> None:
+        if self._changed is not None:
+            await self._changed(at)
+
     async def _write(self, write: Any, at: Address, written: Written, *more: Any) -> Any:
+        check_receiver(written.spec, self._settings)
         if written.file is not None:
             await run_in_threadpool(check_file, written.file, at, written.spec, self._settings)
         return await run_in_threadpool(write, at, written, *more)

@@ -28,12 +28,15 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 from activities.clusters import Clusters
 from activities.drift import ClusterDrift
 from activities.helm import Renderer
+from activities.notices.delivery import StoredNotices
 from activities.planning import StoredPlanning
 from activities.records import StoredRecords
 from activities.units import ClusterUnits
 from activities.watches import Watches
 from api.app import create_app
 from api.temporal import TemporalOperations
+from api.temporal_listeners import TemporalListeners
+from emco.chores import chores
 from emco.domain.contracts import Group
 from emco.domain.errors import NotFound, Unavailable
 from emco.domain.names import SEARCH_ATTRIBUTES
@@ -41,16 +44,19 @@ from emco.settings import Settings
 from emco.store.crypto import Keyring
 from emco.store.snapshot import cluster_address
 from emco.store.store import Store
+from emco.store.tail import Tail
 from workflows.deployment import DeploymentWorkflow
 from workflows.preview import PlanPreviewWorkflow
 from workflows.removal import ClusterRemovalWorkflow
 from workflows.rollout import ClusterRolloutWorkflow
+from workflows.subscription import SubscriptionWorkflow
 
 WORKFLOWS = (
     DeploymentWorkflow,
     ClusterRolloutWorkflow,
     ClusterRemovalWorkflow,
     PlanPreviewWorkflow,
+    SubscriptionWorkflow,
 )
 SANDBOX = SandboxedWorkflowRunner(
     # The domain is pure, and importing it anew for every workflow run costs 100 ms and more.
@@ -134,7 +140,9 @@ async def worker(
     planning = StoredPlanning(store, clusters, Renderer(find_helm(settings)))
     units = ClusterUnits(store, clusters, planning, watches)
     drift = ClusterDrift(store, clusters, planning, watches)
-    groups: tuple[Group, ...] = (records, planning, units, drift)
+    tail = Tail(store)
+    notices = StoredNotices(store, tail, settings)
+    groups: tuple[Group, ...] = (records, planning, units, drift, notices)
     try:
         yield Worker(
             client,
@@ -155,6 +163,7 @@ async def worker(
             graceful_shutdown_timeout=timedelta(seconds=5),
         )
     finally:
+        await tail.close()
         await watches.close()
         await clusters.close()
 
@@ -182,7 +191,7 @@ async def run_worker(settings: Settings, *, interceptors: Sequence[Interceptor] 
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     serving = worker(client, store, settings, interceptors=interceptors)
-    async with serving as running, running:
+    async with serving as running, running, chores(client, store, settings):
         log.info("worker.started", queue=settings.task_queue, temporal=settings.temporal_address)
         await stop.wait()
     store.close()
@@ -196,7 +205,11 @@ def run_api(settings: Settings) -> None:
 async def _serve(settings: Settings) -> None:
     store = await asyncio.to_thread(open_store, settings)
     client = await connect(settings)
-    app = create_app(store, TemporalOperations(client, settings), settings)
+    operations, listeners = (
+        TemporalOperations(client, settings),
+        TemporalListeners(client, settings),
+    )
+    app = create_app(store, operations, settings, listeners=listeners)
     config = uvicorn.Config(
         app, host=settings.host, port=settings.port, log_config=None, access_log=False
     )

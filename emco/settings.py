@@ -45,6 +45,21 @@ class Settings(BaseSettings):
         description="Seconds until a running step notices that it was stopped; less costs",
     )
 
+    events_kept_days: float = Field(7.0, gt=0, description="Days after which events are forgotten")
+    events_kept: int = Field(100_000, ge=1, description="Events that are kept at most")
+    notices_allow: str = Field(
+        "",
+        description="Comma-separated networks (`10.0.0.0/8`) and hosts (`hooks.corp.example`, "
+        "`*.corp.example`) that listeners may be at although they are not public; "
+        "there http will do",
+    )
+    notices_timeout: float = Field(20.0, gt=0, description="Seconds that a listener may take")
+    notices_retry: tuple[float, ...] = Field(
+        (5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400),
+        description="JSON list of seconds to wait after each failed attempt; after one more the "
+        "event is given up",
+    )
+
     max_body_bytes: int = Field(4 * MIB, description="Largest JSON body")
     max_file_bytes: int = Field(64 * MIB, description="Largest uploaded file")
     max_unpacked_bytes: int = Field(256 * MIB, description="Largest archive, unpacked")

@@ -9,6 +9,7 @@ from temporalio.common import SearchAttributeKey
 
 from emco.domain.errors import Invalid
 from emco.domain.kinds.delivery import Deployment
+from emco.domain.kinds.notification import StatusSubscription
 from emco.domain.resource import Address
 
 PROJECT: Final = SearchAttributeKey.for_keyword("EmcoProject")
@@ -19,6 +20,9 @@ SEARCH_ATTRIBUTES: Final = (PROJECT, APP, CLUSTER, STATE)
 
 DEPLOYMENT_WORKFLOW: Final = "Deployment"
 PREVIEW_WORKFLOW: Final = "PlanPreview"
+SUBSCRIPTION_WORKFLOW: Final = "Subscription"
+LOOK_AGAIN_SIGNAL: Final = "look-again"
+TEST_UPDATE: Final = "test"
 POLICIES_SIGNAL: Final = "look-again"
 
 
@@ -50,3 +54,18 @@ def preview_id(short: str, unique: str) -> str:
 def cluster_workflow_id(short: str, operation: str, cluster: str) -> str:
     """The id of one cluster's part of one operation."""
     return f"deployment/{short}/{operation}/{cluster}"
+
+
+def subscription_address(short: str) -> Address:
+    """`project/name` as the address of a subscription."""
+    return Address.of(StatusSubscription, short.split("/"))
+
+
+def subscription_name(subscription: Address) -> str:
+    """The reverse of `subscription_address`."""
+    return "/".join(subscription.names(StatusSubscription))
+
+
+def subscription_id(short: str) -> str:
+    """The id of a subscription's workflow."""
+    return f"subscription/{short}"

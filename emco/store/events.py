@@ -4,19 +4,20 @@ Numbers come from one row that stays locked until the transaction ends. So they 
 order, and a reader of everything after its cursor never passes over one that is still being written.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from emco.domain.errors import Forgotten
-from emco.domain.events import Event, Note, progress_news
+from emco.domain.events import Event, Note, progress_news, standing
 from emco.domain.kinds.delivery import Deployment
 from emco.domain.kinds.tenancy import Project
 from emco.domain.lifecycle import Lifecycle
 from emco.domain.names import short_name
 from emco.domain.resource import Address, kind_named
+from emco.domain.status import UnitRow
 from emco.store import tables as t
 from emco.store.engine import Database
 from emco.store.reader import Reader
@@ -27,10 +28,14 @@ Told = tuple[Address, Sequence[Note]]
 
 
 class Extent(NamedTuple):
-    """The numbers of the log: the last one given, and the last one that is forgotten."""
+    """The numbers of the log: the last one given, and the last one that is forgotten.
+
+    `touched` grows with every change to a subscription, so that who follows the log hears of both.
+    """
 
     last: int
     forgotten: int
+    touched: int = 0
 
 
 class Events:
@@ -64,6 +69,24 @@ class Events:
                 query = query.where(t.event.c.deployment == deployment)
             rows = connection.execute(query.order_by(t.event.c.sequence).limit(limit))
             return [_event(row.sequence, row.document) for row in rows]
+
+    def standing(
+        self, project: str, deployment: str = "", *, wanted: Callable[[Event], bool]
+    ) -> tuple[Extent, list[Event]]:
+        """The state as events, and how far the log reached then: go on after its last number."""
+        with self._database.read() as connection:
+            now = extent(connection)
+            found: list[Event] = []
+            for owner, notes in _standing(connection, project, deployment):
+                whose = origin(Reader(connection), owner)
+                for note in notes:
+                    place = {"sequence": now.last, "snapshot": len(found) + 1}
+                    event = Event.model_validate(
+                        {**whose, **note.model_dump(), **place, "time": datetime.now(UTC)}
+                    )
+                    if wanted(event):
+                        found.append(event)
+            return now, found
 
     def sequence_at(self, time: datetime) -> int:
         """The number of the last event before `time`, or the last forgotten one."""
@@ -137,8 +160,29 @@ def tell_lifecycle(
 
 def extent(connection: Connection) -> Extent:
     """How far the log reaches, as this transaction sees it."""
-    row = connection.execute(select(t.event_log.c.last, t.event_log.c.forgotten)).one()
-    return Extent(row.last, row.forgotten)
+    row = connection.execute(select(t.event_log)).one()
+    return Extent(row.last, row.forgotten, row.touched)
+
+
+def touch(connection: Connection) -> None:
+    """Inside a transaction, as its last step: a subscription was changed."""
+    connection.execute(update(t.event_log).values(touched=t.event_log.c.touched + 1))
+
+
+def _standing(connection: Connection, project: str, deployment: str) -> Iterator[Told]:
+    view = Reader(connection)
+    for owner, _ in view.specs(Deployment, Address.of(Project, [project])):
+        if deployment in ("", short_name(owner)):
+            life = view.lifecycle(owner)
+            notes = progress_news(None, life) if life.progress else []
+            for document in connection.execute(
+                select(t.unit.c.document)
+                .join(t.resource, t.resource.c.id == t.unit.c.deployment)
+                .where(t.resource.c.path == owner.path)
+                .order_by(t.unit.c.cluster, t.unit.c.app)
+            ).scalars():
+                notes += standing(UnitRow.model_validate(document))
+            yield owner, notes
 
 
 def require_kept(now: Extent, after: int) -> None:

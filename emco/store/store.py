@@ -16,12 +16,13 @@ from emco.store.deployments import Deployments
 from emco.store.engine import Database
 from emco.store.events import Events
 from emco.store.history import History
+from emco.store.listeners import Listeners
 from emco.store.migrate import migrate
 from emco.store.reader import Reader
 from emco.store.resources import Resources
 
 
-class Store(Resources, Deployments, History, Events, Blobs):
+class Store(Resources, Deployments, History, Events, Listeners, Blobs):
     """A database with the current schema, and the keys that open what is sealed in it."""
 
     def __init__(self, database: Database, keys: Keyring) -> None:
@@ -29,6 +30,7 @@ class Store(Resources, Deployments, History, Events, Blobs):
         Deployments.__init__(self, database)
         History.__init__(self, database)
         Events.__init__(self, database)
+        Listeners.__init__(self, database, self)
         Resources.__init__(self, database, self)
 
     @classmethod

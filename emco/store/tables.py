@@ -160,6 +160,7 @@ event_log = Table(
     Column("id", Integer, primary_key=True, autoincrement=False),
     Column("last", Integer, nullable=False),
     Column("forgotten", Integer, nullable=False),
+    Column("touched", Integer, nullable=False),
 )
 
 listener = Table(

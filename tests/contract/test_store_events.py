@@ -151,7 +151,7 @@ def test_old_events_are_forgotten_and_a_late_reader_is_told(shop: Store) -> None
     with pytest.raises(Forgotten, match="the oldest there is now is 7"):
         read(shop, 5)
     assert shop.forget_events(before=datetime.now(UTC) + timedelta(days=1), keep=100) == 4
-    assert shop.extent() == (10, 10)
+    assert shop.extent()[:2] == (10, 10)
     shop.note(DEPLOYMENT, HOOK)
     assert [e.sequence for e in read(shop, 10)] == [11]
 

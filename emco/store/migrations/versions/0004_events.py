@@ -38,9 +38,10 @@ def upgrade() -> None:
         sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("last", sa.Integer(), nullable=False),
         sa.Column("forgotten", sa.Integer(), nullable=False),
+        sa.Column("touched", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_event_log")),
     )
-    op.bulk_insert(log, [{"id": 1, "last": 0, "forgotten": 0}])
+    op.bulk_insert(log, [{"id": 1, "last": 0, "forgotten": 0, "touched": 0}])
     op.create_table(
         "listener",
         *_of_subscription("listener"),
