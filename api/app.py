@@ -5,6 +5,7 @@ from fastapi import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import problems
+from api.events import event_routes
 from api.health import health_routes
 from api.lifecycles import lifecycle_routes
 from api.listeners import Listeners
@@ -53,6 +54,7 @@ def create_app(
         except Unavailable as error:  # it is stored, and the next operation reads it
             log.warning("policies.not_told", deployment=deployment.path, reason=str(error))
 
+    app.include_router(event_routes(store))
     subscriptions = Subscriptions(store, listeners)
     app.include_router(subscription_routes(subscriptions, settings))
     told: dict[type[Resource], Told] = {Deployment: replaced}

@@ -65,6 +65,7 @@ SANDBOX = SandboxedWorkflowRunner(
     )
 )
 CONNECT_SECONDS = 60
+SHUTDOWN_SECONDS = 5
 
 log = structlog.get_logger("emco")
 
@@ -211,7 +212,13 @@ async def _serve(settings: Settings) -> None:
     )
     app = create_app(store, operations, settings, listeners=listeners)
     config = uvicorn.Config(
-        app, host=settings.host, port=settings.port, log_config=None, access_log=False
+        app,
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+        # Streams of events end when their readers do, which may be never.
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
     )
     await uvicorn.Server(config).serve()
     store.close()

@@ -118,6 +118,9 @@ class Event(Note):
     def wire(self) -> dict[str, Any]:
         """As readers see it: the members that say something."""
         told = self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+        if self.resource is not None:
+            named = self.resource.model_dump(exclude={"api_version"}, exclude_defaults=True)
+            told["resource"] = {"apiVersion": self.resource.api_version, **named}
         return {"sequence": self.sequence, **told}
 
 

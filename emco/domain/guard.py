@@ -23,10 +23,10 @@ from emco.domain.errors import Forbidden, Invalid
 
 Ip = IPv4Address | IPv6Address
 
-_NAT64: Final = (IPv6Network("64:ff9b::/96"), IPv6Network("64:ff9b:1::/48"))
+_NAT64: Final = IPv6Network("64:ff9b::/96")
 _COMPATIBLE: Final = IPv6Network("::/96")
-_METADATA: Final = frozenset({IPv4Address("168.63.129.16")})
-"""Metadata services at addresses that look public."""
+_LOCAL_ALL_THE_SAME: Final = (IPv4Network("168.63.129.16/32"), IPv4Network("192.0.0.0/24"))
+"""Metadata services of clouds, at addresses that look public to some versions of Python."""
 
 _DEFAULT_PORTS: Final = {"https": 443, "http": 80}
 
@@ -114,7 +114,7 @@ def is_public(address: Ip) -> bool:
         and not one.is_multicast
         and not one.is_reserved
         and not getattr(one, "is_site_local", False)
-        and one not in _METADATA
+        and not any(one in network for network in _LOCAL_ALL_THE_SAME)
         for one in _meanings(address)
     )
 
@@ -122,19 +122,20 @@ def is_public(address: Ip) -> bool:
 def _meanings(address: Ip) -> list[Ip]:
     """The address, and the IPv4 addresses that it carries in one of IPv6's ways.
 
-    A mapped address is nothing but the one it carries.
+    A mapped or translated address is nothing but the one it carries.
     """
     if isinstance(address, IPv4Address):
         return [address]
-    if address.ipv4_mapped is not None:
-        return [address.ipv4_mapped]
+    carried = IPv4Address(int(address) & 0xFFFFFFFF)
+    if address.ipv4_mapped is not None or address in _NAT64:
+        return [carried]
     found: list[Ip] = [address]
     if address.sixtofour is not None:
         found.append(address.sixtofour)
     if address.teredo is not None:
         found += address.teredo
-    if any(address in network for network in (*_NAT64, _COMPATIBLE)):
-        found.append(IPv4Address(int(address) & 0xFFFFFFFF))
+    if address in _COMPATIBLE:
+        found.append(carried)
     return found
 
 

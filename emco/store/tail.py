@@ -36,17 +36,19 @@ class Tail:
         self._changed = asyncio.Condition()
         self._looking: asyncio.Task[None] | None = None
 
-    async def beyond(self, cursor: int, touched: int) -> Extent:
+    async def beyond(self, cursor: int, touched: int | None = None) -> Extent:
         """Return once there is something after `cursor`, or a subscription changed since `touched`."""
         self._waiting += 1
         if self._looking is None or self._looking.done():
-            self._extent = None  # nobody looked for a while
+            self._extent, self._kept = None, []  # nobody looked for a while
             self._looking = asyncio.create_task(self._look())
         try:
             async with self._changed:
                 while True:
                     now = self._extent
-                    if now is not None and (now.last > cursor or now.touched != touched):
+                    if now is not None and (
+                        now.last > cursor or touched not in (None, now.touched)
+                    ):
                         return now
                     await self._changed.wait()
         finally:
