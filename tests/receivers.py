@@ -11,7 +11,7 @@ from typing import Any
 
 @dataclass
 class Request:
-    """One request as it came."""
+    """One request as it came, the names of its headers in lower case."""
 
     headers: Mapping[str, str]
     body: bytes
@@ -63,7 +63,9 @@ def serving(receiver: Receiver) -> Iterator[Receiver]:
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
-            status, headers = receiver.take(Request(dict(self.headers.items()), body))
+            status, headers = receiver.take(
+                Request({k.lower(): v for k, v in self.headers.items()}, body)
+            )
             self.send_response(status)
             for name, value in {**headers, "content-length": "0"}.items():
                 self.send_header(name, value)

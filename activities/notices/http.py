@@ -102,7 +102,6 @@ def _judge(answer: httpx.Response) -> None:
         told += ", and redirects are not followed"
     raise Undelivered(
         told,
-        status=status,
         retry_after=_retry_after(answer.headers.get("retry-after", "")),
         for_good=status == HTTPStatus.GONE,
     )

@@ -107,6 +107,8 @@ class Event(Note):
     @property
     def id(self) -> str:
         """The same whenever and wherever this event is told."""
+        if self.type is EventType.TEST:
+            return f"test-{self.time.isoformat()}"
         return f"{self.sequence}-{self.snapshot}" if self.snapshot else str(self.sequence)
 
     @property

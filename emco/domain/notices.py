@@ -6,7 +6,6 @@ A sink is registered by being defined (in `activities/notices/`), so a new one n
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Final
 
 from pydantic import Field, SecretStr, WithJsonSchema, field_validator
@@ -65,16 +64,15 @@ class SinkSpec(Body):
         return headers
 
 
-@dataclass(frozen=True)
 class Undelivered(Exception):
-    """A listener did not take what it was told. `reason` is kept and shown, so it quotes no secret."""
+    """A listener did not take what it was told. `reason` is kept and shown, so it quotes no secret.
 
-    reason: str
-    status: int = 0
-    retry_after: float = 0
-    """Seconds before which the listener does not want to be asked again."""
-    for_good: bool = False
-    """The listener wants nothing any more (410)."""
+    It wants to be left alone for `retry_after` seconds, or with `for_good` for ever (410).
+    """
+
+    def __init__(self, reason: str, *, retry_after: float = 0, for_good: bool = False) -> None:
+        super().__init__(reason)
+        self.reason, self.retry_after, self.for_good = reason, retry_after, for_good
 
 
 class Http(ABC):

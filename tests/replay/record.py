@@ -20,7 +20,7 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
-from emco.domain.contracts import PreviewRequest, Rules
+from emco.domain.contracts import Delivered, Listening, PreviewRequest, Rules, Standing
 from emco.domain.lifecycle import OnBusy, Progress
 from emco.domain.names import SEARCH_ATTRIBUTES, workflow_id
 from emco.main import SANDBOX, WORKFLOWS
@@ -28,6 +28,7 @@ from emco.sandbox.toolchain import temporal_binary
 from tests.workflows.fakes import World, activities
 from workflows.deployment import DeploymentWorkflow, Overview, Request, Start
 from workflows.preview import PlanPreviewWorkflow
+from workflows.subscription import SubscriptionWorkflow
 
 HISTORIES = Path(__file__).with_name("histories")
 QUEUE = "emco"
@@ -214,6 +215,28 @@ async def previewed(client: Client, world: World, deployment: str) -> None:
     )
 
 
+async def listened(client: Client, world: World, deployment: str) -> None:
+    """A listener that rests for a moment, is paused, woken, tried, and gone in the end."""
+    world.deliveries = [
+        Delivered(cursor=7, again_in=0.1, note="it answered 500"),
+        Delivered(cursor=9, standing=Standing.PAUSED),
+        Delivered(cursor=9, standing=Standing.GONE),
+    ]
+    listening = Listening(subscription="shop/hook")
+    handle = await client.start_workflow(
+        SubscriptionWorkflow.run,
+        listening,
+        id=f"{workflow_id(deployment)}/listener",
+        task_queue=QUEUE,
+    )
+    _ = await handle.execute_update(SubscriptionWorkflow.test, listening)
+    while world.log.count("deliver") < 2:
+        await asyncio.sleep(0.02)
+    await asyncio.sleep(0.3)
+    await handle.signal(SubscriptionWorkflow.look_again)
+    await handle.result()
+
+
 SCENARIOS: tuple[Scenario, ...] = (
     instantiated,
     instantiating,
@@ -231,6 +254,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     swept,
     healed,
     previewed,
+    listened,
 )
 
 

@@ -31,7 +31,13 @@ async def test_a_recorded_history_replays(path: Path) -> None:
 
 def test_every_workflow_has_a_recorded_history() -> None:
     recorded = {path.stem.split("-")[1] for path in HISTORIES}
-    assert recorded == {"Deployment", "ClusterRollout", "ClusterRemoval", "PlanPreview"}
+    assert recorded == {
+        "Deployment",
+        "ClusterRollout",
+        "ClusterRemoval",
+        "PlanPreview",
+        "Subscription",
+    }
 
 
 def test_nothing_depends_on_the_order_of_sets() -> None:

@@ -14,10 +14,13 @@ from emco.domain.contracts import (
     BeginRequest,
     Begun,
     ClusterRef,
+    Delivered,
     Drift,
     Ended,
     EndRequest,
     FailureType,
+    Listening,
+    Notices,
     Outline,
     Planning,
     PlanRequest,
@@ -27,6 +30,7 @@ from emco.domain.contracts import (
     Records,
     Rules,
     Step,
+    Tried,
     UnitRef,
     UnitResult,
     Units,
@@ -60,6 +64,7 @@ class World:
     refuse: dict[str, str] = field(default_factory=dict)
     away: set[str] = field(default_factory=set)
     drift: asyncio.Event = field(default_factory=asyncio.Event)
+    deliveries: list[Delivered] = field(default_factory=list)
     hold: dict[str, asyncio.Event] = field(default_factory=dict)
     targets: dict[str, Lifecycle] = field(default_factory=dict)
 
@@ -256,7 +261,32 @@ class FakeDrift(Drift):
         return UnitResult(note="ConfigMap x: data.a changed by kubectl")
 
 
+class FakeNotices(Notices):
+    """Answers what the test laid out, one after the other, and then goes on telling for ever."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    async def deliver(self, listening: Listening) -> Delivered:
+        await self._world.did("deliver")
+        if self._world.deliveries:
+            return self._world.deliveries.pop(0)
+        while True:
+            activity.heartbeat()
+            await asyncio.sleep(0.05)
+
+    async def test(self, listening: Listening) -> Tried:
+        await self._world.did("test")
+        return Tried(failure="it answered 500")
+
+
 def activities(world: World) -> list[Callable[..., Any]]:
     """Everything a worker needs to run our workflows against `world`."""
-    groups = (FakeRecords(world), FakePlanning(world), FakeUnits(world), FakeDrift(world))
+    groups = (
+        FakeRecords(world),
+        FakePlanning(world),
+        FakeUnits(world),
+        FakeDrift(world),
+        FakeNotices(world),
+    )
     return [method for group in groups for method in group.activities()]
