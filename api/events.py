@@ -179,7 +179,8 @@ def _asked(request: Request, at: Address, queries: Queries) -> _Asked:
         project=at.ancestor(Deployment, Project).name if is_deployment else at.name,
         deployment=short_name(at) if is_deployment else "",
         criteria=_criteria(queries),
-        after=_last_event(request) if queries["after"] is None else queries["after"],
+        # A reader that was cut off sends the same query again, and with it how far it came.
+        after=queries["after"] if (last := _last_event(request)) is None else last,
     )
 
 

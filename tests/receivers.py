@@ -32,6 +32,7 @@ class Receiver:
 
     answer: Callable[[int, Request], Answer] = lambda number, request: (204, {})
     port: int = 0
+    is_away: bool = False
     asked: list[Request] = field(default_factory=list)
     taken: list[dict[str, Any]] = field(default_factory=list)
     """The events of requests that were answered well, in the order in which they came."""
@@ -56,12 +57,15 @@ class Receiver:
 
 @contextmanager
 def serving(receiver: Receiver) -> Iterator[Receiver]:
-    """Serve on a port of its own, or on the one it had, until the block ends."""
+    """Serve on a port of its own until the block ends."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
+            if receiver.is_away:
+                self.close_connection = True
+                return
             body = self.rfile.read(int(self.headers["content-length"]))
             status, headers = receiver.take(
                 Request({k.lower(): v for k, v in self.headers.items()}, body)
@@ -74,7 +78,7 @@ def serving(receiver: Receiver) -> Iterator[Receiver]:
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002
             """Quiet."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", receiver.port), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     receiver.port = server.server_address[1]
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
@@ -84,3 +88,13 @@ def serving(receiver: Receiver) -> Iterator[Receiver]:
     finally:
         server.shutdown()
         server.server_close()
+
+
+@contextmanager
+def absent(receiver: Receiver) -> Iterator[None]:
+    """As if its machine had gone: connections break without an answer."""
+    receiver.is_away = True
+    try:
+        yield
+    finally:
+        receiver.is_away = False
