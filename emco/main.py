@@ -33,6 +33,7 @@ from activities.planning import StoredPlanning
 from activities.records import StoredRecords
 from activities.units import ClusterUnits
 from activities.watches import Watches
+from api import statusnotify
 from api.app import create_app
 from api.temporal import TemporalOperations
 from api.temporal_listeners import TemporalListeners
@@ -220,5 +221,8 @@ async def _serve(settings: Settings) -> None:
         # Streams of events end when their readers do, which may be never.
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
     )
+    notify = await statusnotify.serve(store, settings)
     await uvicorn.Server(config).serve()
+    if notify is not None:
+        await notify.stop(grace=1)
     store.close()

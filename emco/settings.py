@@ -19,6 +19,10 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="Address the API listens on")
     port: int = Field(9015, description="Port the API listens on")
 
+    status_port: int = Field(
+        9016, description="Port of EMCO's gRPC service StatusNotify, on `host`; 0 for none"
+    )
+
     data: Path = Field(
         default_factory=lambda: platformdirs.user_data_path("emco"),
         description="State of this installation: database, key, sandbox clusters",

@@ -49,6 +49,7 @@ class System:
         environment = {
             "EMCO_DATA": str(self.data),
             "EMCO_PORT": str(self.port),
+            "EMCO_STATUS_PORT": "0",
             "EMCO_TEMPORAL_ADDRESS": self.temporal,
             "EMCO_DATABASE_URL": self.database,
             "EMCO_TASK_QUEUE": self.queue,
