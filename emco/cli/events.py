@@ -76,7 +76,7 @@ def events(
     with connected() as api, suppress(KeyboardInterrupt):
         after = _show_kept(api, path, filters, output)
         if follow:
-            for event in _coming(api, path, {**filters, "after": after}):
+            for event in coming(api, path, {**filters, "after": after}):
                 _show(event, output)
 
 
@@ -110,7 +110,7 @@ def subscribe(
         )
     filters = _filters(kind, app, cluster, severity, pairs)
     with connected() as api, suppress(KeyboardInterrupt):
-        for event in _coming(api, _path(of), filters):
+        for event in coming(api, _path(of), filters):
             _run(parts, event)
 
 
@@ -149,7 +149,7 @@ def _show_kept(api: Api, path: str, filters: Mapping[str, Any], output: Output) 
         query["after"] = page["after"]
 
 
-def _coming(api: Api, path: str, query: Mapping[str, Any]) -> Iterator[Event]:
+def coming(api: Api, path: str, query: Mapping[str, Any]) -> Iterator[Event]:
     """What comes, for ever. A stream that is cut off goes on where it was."""
     last = ""
     while True:
