@@ -174,8 +174,8 @@ def _listener() -> Iterator[list[str]]:
 
     def listen() -> None:
         with connected() as own, suppress(Failure):
-            coming = events.coming(own, f"{DEPLOYMENT}/events", {"type": HEARD})
-            heard.extend(map(events.told, coming))  # one by one, for as long as we live
+            for event in events.coming(own, f"{DEPLOYMENT}/events", {"type": HEARD}):
+                heard.append(events.told(event))  # noqa: PERF401 — the list is read meanwhile
 
     threading.Thread(target=listen, daemon=True).start()
     yield heard

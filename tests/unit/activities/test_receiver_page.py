@@ -33,7 +33,7 @@ EVENT = Event(
 def receiver(tmp_path: Path) -> Iterator[tuple["subprocess.Popen[str]", int]]:
     (code,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
     lines = [line for line in code.splitlines() if line.strip()]
-    assert len(lines) - lines.index("class Receiver(http.server.BaseHTTPRequestHandler):") <= 15
+    assert len(lines) == 15
     path, (port,) = tmp_path / "receiver.py", processes.free_ports(1)
     path.write_text(code)
     process = subprocess.Popen(
@@ -57,7 +57,7 @@ async def test_it_prints_what_is_signed_and_refuses_the_rest(
 ) -> None:
     process, port = receiver
     with pytest.raises(Undelivered, match="401"):
-        await send(port, "whsec_" + "b3RoZXI=" * 4)
+        await send(port, "whsec_" + "b3Ro" * 8)
     headers = {"webhook-id": "1", "webhook-timestamp": "1", "webhook-signature": "v1,x"}
     async with httpx.AsyncClient(trust_env=False) as client:
         answer = await client.post(f"http://127.0.0.1:{port}/", content=b"{}", headers=headers)
