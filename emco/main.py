@@ -165,6 +165,7 @@ async def worker(
             graceful_shutdown_timeout=timedelta(seconds=5),
         )
     finally:
+        await notices.close()
         await tail.close()
         await watches.close()
         await clusters.close()

@@ -6,9 +6,8 @@ the pause is short, and by the workflow's durable timer when it is long.
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 import structlog
 
@@ -16,6 +15,7 @@ from activities.failures import translated
 from activities.heartbeat import heartbeating
 from activities.notices import all as _every_sink  # noqa: F401  defines the sinks
 from activities.notices.http import GuardedHttp
+from activities.notices.ledger import Ledger
 from emco.domain.contracts import Delivered, Listening, Notices, Standing, Tried
 from emco.domain.errors import Forgotten, NotFound
 from emco.domain.events import Event, EventType, Severity
@@ -38,7 +38,7 @@ from emco.domain.subscriptions import (
     settle,
 )
 from emco.settings import Settings
-from emco.store.listeners import ATTEMPTS_KEPT
+from emco.store.listeners import ATTEMPTS_KEPT, Entry
 from emco.store.store import Store
 from emco.store.tail import Tail
 
@@ -68,9 +68,21 @@ class StoredNotices(Notices):
     """Listeners of the store. At least once: what was told and not yet written down is told again."""
 
     def __init__(self, store: Store, tail: Tail, settings: Settings) -> None:
-        self._store, self._tail = store, tail
+        self._store, self._tail, self._ledger = store, tail, Ledger(store)
         self._allowance = Allowance.parse(settings.notices_allow)
         self._timeout, self._schedule = settings.notices_timeout, settings.notices_retry
+        self._http: GuardedHttp | None = None
+
+    async def close(self) -> None:
+        """Let go of all connections to listeners."""
+        if self._http is not None:
+            await self._http.close()
+
+    def _outside(self) -> GuardedHttp:
+        """Made by the first who needs it: it belongs to the loop that runs."""
+        if self._http is None:
+            self._http = GuardedHttp(self._allowance, self._timeout)
+        return self._http
 
     async def deliver(self, listening: Listening) -> Delivered:
         """See `Notices.deliver`."""
@@ -79,6 +91,8 @@ class StoredNotices(Notices):
                 at = subscription_address(listening.subscription)
                 until = asyncio.get_running_loop().time() + SHIFT_SECONDS
                 while True:
+                    # Before it is read: what changes after that must not be passed over.
+                    touched = (await asyncio.to_thread(self._store.extent)).touched
                     found = await asyncio.to_thread(self._begin, at)
                     if found is None:
                         return Delivered(standing=Standing.GONE)
@@ -86,11 +100,9 @@ class StoredNotices(Notices):
                         return rest
                     if _clock() >= until:
                         return Delivered(cursor=found[1].cursor or 0)
-                    async with GuardedHttp(self._allowance, self._timeout) as http:
-                        sink = sink_named(found[0].sink.type)(found[0].sink, http)
-                        shift = _Shift(self._store, self._tail, at, *found, sink, self._schedule)
-                        with suppress(NotFound):  # deleted meanwhile, which the next look finds
-                            await shift.work(until)
+                    sink = sink_named(found[0].sink.type)(found[0].sink, self._outside())
+                    world = _World(self._store, self._ledger, self._tail, self._schedule)
+                    await _Shift(world, at, *found, sink, touched).work(until)
 
     async def test(self, listening: Listening) -> Tried:
         """See `Notices.test`."""
@@ -99,8 +111,8 @@ class StoredNotices(Notices):
             found = await asyncio.to_thread(self._store.subscription, at)
             if found is None:
                 raise NotFound("Status Subscription not found", f"there is no {at}")
-            async with heartbeating(), GuardedHttp(self._allowance, self._timeout) as http:
-                sink = sink_named(found[0].sink.type)(found[0].sink, http)
+            async with heartbeating():
+                sink = sink_named(found[0].sink.type)(found[0].sink, self._outside())
                 try:
                     await sink.send([_test_event(at)])
                 except Undelivered as failure:
@@ -128,31 +140,38 @@ def _rest(listener: Listener) -> Delivered | None:
     return None
 
 
+class _World(NamedTuple):
+    """What all listeners of a worker share."""
+
+    store: Store
+    ledger: Ledger
+    tail: Tail
+    schedule: Sequence[float]
+
+
 class _Shift:
     """Work for one listener under one version of its subscription."""
 
     def __init__(
         self,
-        store: Store,
-        tail: Tail,
+        world: _World,
         at: Address,
         spec: StatusSubscription,
         listener: Listener,
         sink: Sink,
-        schedule: Sequence[float],
+        touched: int,
     ) -> None:
-        self._store, self._tail, self._at = store, tail, at
-        self._spec, self._listener, self._sink = spec, listener, sink
-        self._schedule = schedule
+        self._store, self._ledger, self._tail, self._schedule = world
+        self._at, self._spec, self._listener, self._sink = at, spec, listener, sink
+        self._touched = touched
         self._project = at.ancestor(StatusSubscription, Project).name
         self._cursor, self._snapshot_told = listener.cursor or 0, listener.snapshot_told
-        self._told, self._touched, self._failures = 0, 0, listener.attempts
+        self._told, self._failures = 0, listener.attempts
         self._attempts: list[Attempt] = []
         self._kept, self._written = self._cursor, _clock()
 
     async def work(self, until: float) -> None:
         """Go on until the clock says `until`, or until the subscription is to be looked at anew."""
-        self._touched = (await asyncio.to_thread(self._store.extent)).touched
         if self._listener.retry_at is not None:
             pause = (self._listener.retry_at - datetime.now(UTC)).total_seconds()
             await asyncio.sleep(max(0.0, pause))
@@ -160,9 +179,9 @@ class _Shift:
             await self._tell_snapshot()
             while _clock() < until:
                 await self._go_on(until)
+            await self._write()
         except _Stop:
             return
-        await self._write()
 
     async def _tell_snapshot(self) -> None:
         left = await asyncio.to_thread(self._store.snapshot_of, self._listener)
@@ -251,8 +270,6 @@ class _Shift:
         now = await self._change(self._advanced)
         if now.epoch != self._listener.epoch or now.paused or now.disabled:
             raise _Stop
-        if (await asyncio.to_thread(self._store.extent)).touched != self._touched:
-            raise _Stop
 
     async def _failed(self, chunk: Sequence[Due], failure: Undelivered) -> None:
         now = datetime.now(UTC)
@@ -300,15 +317,12 @@ class _Shift:
     async def _change(
         self, change: Callable[[Listener], Listener], letters: Sequence[DeadLetter] = ()
     ) -> Listener:
-        now = await asyncio.to_thread(
-            self._store.change_listener,
-            self._at,
-            change,
-            attempts=self._attempts[-ATTEMPTS_KEPT:],
-            letters=letters,
-        )
+        entry = Entry(self._at, change, self._attempts[-ATTEMPTS_KEPT:], letters)
+        now, touched = await self._ledger.write(entry)
         self._told, self._attempts = 0, []
         self._kept, self._written = self._cursor, _clock()
+        if now is None or touched != self._touched:
+            raise _Stop
         return now
 
 

@@ -61,8 +61,10 @@ class Severity(StrEnum):
     @property
     def rank(self) -> int:
         """Greater is worse."""
-        return list(Severity).index(self)
+        return _RANKS[self]
 
+
+_RANKS: Final = {severity: rank for rank, severity in enumerate(Severity)}
 
 FAILED: Final = "failed"
 RECOVERED: Final = "recovered"

@@ -83,8 +83,8 @@ def place_of(url: str, allowance: Allowance) -> Place:
     if parts.fragment:
         raise Invalid("Invalid URL", "no fragment in it: it would not be sent")
     place = Place(parts.scheme, host, port or _DEFAULT_PORTS[parts.scheme])
-    if (literal := _literal(host)) is not None:
-        require_allowed(place, [literal], allowance)
+    if (address := literal(host)) is not None:
+        require_allowed(place, [address], allowance)
     elif place.scheme == "http" and not (allowance.networks or allowance.names(host)):
         raise _not_encrypted(place)
     return place
@@ -139,7 +139,8 @@ def _meanings(address: Ip) -> list[Ip]:
     return found
 
 
-def _literal(host: str) -> Ip | None:
+def literal(host: str) -> Ip | None:
+    """The address that a host is written as; None for a name."""
     try:
         return ip_address(host.partition("%")[0])
     except ValueError:

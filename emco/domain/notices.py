@@ -76,7 +76,7 @@ class Undelivered(Exception):
 
 
 class Http(ABC):
-    """How sinks reach the outside: through the guard, within limits, for one listener."""
+    """How sinks reach the outside: through the guard, and within limits."""
 
     @abstractmethod
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> None:

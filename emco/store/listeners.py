@@ -1,11 +1,14 @@
 """How far each listener is, what it did not take, and the last attempts to tell it something."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, Final
 
 from pydantic import TypeAdapter
 from sqlalchemy import Connection, Table, delete, insert, select, update
 
+from emco.domain.errors import NotFound
 from emco.domain.events import Event
 from emco.domain.kinds.fleet import Cluster, ClusterLabel
 from emco.domain.kinds.notification import StatusSubscription
@@ -17,7 +20,7 @@ from emco.store import tables as t
 from emco.store.blobs import Blobs
 from emco.store.deployments import resource_id
 from emco.store.engine import Database
-from emco.store.events import Events, touch
+from emco.store.events import Events, extent, touch
 from emco.store.reader import Reader
 
 ATTEMPTS_KEPT: Final = 100
@@ -26,6 +29,16 @@ DEAD_LETTERS_KEPT: Final = 1000
 Change = Callable[[Listener], Listener]
 
 _EVENTS: Final = TypeAdapter(list[Event])
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A change of one listener, with what was tried and what was given up."""
+
+    address: Address
+    change: Change
+    attempts: Sequence[Attempt] = ()
+    letters: Sequence[DeadLetter] = ()
 
 
 class Listeners:
@@ -84,36 +97,39 @@ class Listeners:
         return events[listener.snapshot_told :]
 
     def change_listener(
-        self,
-        address: Address,
-        change: Change,
-        *,
-        attempts: Sequence[Attempt] = (),
-        letters: Sequence[DeadLetter] = (),
-        by_others: bool = False,
+        self, address: Address, change: Change, *, by_others: bool = False
     ) -> Listener:
-        """Read, change and write in one transaction, with what was tried and what was given up.
+        """Read, change and write in one transaction; `NotFound` without the subscription.
 
         `by_others` tells whoever works for the listener to look again.
         """
 
         def work(connection: Connection) -> Listener:
-            owner = resource_id(connection, address)
-            mine = t.listener.c.subscription == owner
-            document = connection.execute(
-                select(t.listener.c.document).where(mine).with_for_update()
-            ).scalar()
-            changed = change(Listener.model_validate(document or {}))
-            values = {"document": changed.model_dump(mode="json")}
-            if document is None:
-                connection.execute(insert(t.listener).values(subscription=owner, **values))
-            else:
-                connection.execute(update(t.listener).where(mine).values(**values))
-            _keep(connection, t.delivery, owner, attempts, ATTEMPTS_KEPT)
-            _keep(connection, t.dead_letter, owner, letters, DEAD_LETTERS_KEPT)
+            changed = _change(connection, resource_id(connection, address), change)
             if by_others:
                 touch(connection)
             return changed
+
+        return self._database.write(work)
+
+    def change_listeners(self, entries: Sequence[Entry]) -> tuple[list[Listener | None], int]:
+        """The same for many in one transaction, with what was tried and what was given up.
+
+        Returns each listener as it is then, None where the subscription is gone, and
+        `Extent.touched`.
+        """
+
+        def work(connection: Connection) -> tuple[list[Listener | None], int]:
+            places = sorted(range(len(entries)), key=lambda place: entries[place].address)
+            found: list[Listener | None] = [None] * len(entries)
+            for place in places:  # in one order, or two workers would wait for each other
+                entry = entries[place]
+                with suppress(NotFound):
+                    owner = resource_id(connection, entry.address)
+                    found[place] = _change(connection, owner, entry.change)
+                    _keep(connection, t.delivery, owner, entry.attempts, ATTEMPTS_KEPT)
+                    _keep(connection, t.dead_letter, owner, entry.letters, DEAD_LETTERS_KEPT)
+            return found, extent(connection).touched
 
         return self._database.write(work)
 
@@ -148,6 +164,20 @@ class Listeners:
                 .order_by(table.c.number.desc())
             )
             return list(rows.scalars())
+
+
+def _change(connection: Connection, owner: int, change: Change) -> Listener:
+    mine = t.listener.c.subscription == owner
+    document = connection.execute(
+        select(t.listener.c.document).where(mine).with_for_update()
+    ).scalar()
+    changed = change(Listener.model_validate(document or {}))
+    values = {"document": changed.model_dump(mode="json")}
+    if document is None:
+        connection.execute(insert(t.listener).values(subscription=owner, **values))
+    else:
+        connection.execute(update(t.listener).where(mine).values(**values))
+    return changed
 
 
 def _keep(

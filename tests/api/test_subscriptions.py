@@ -10,6 +10,7 @@ from emco.domain.kinds.delivery import Deployment
 from emco.domain.kinds.notification import StatusSubscription
 from emco.domain.resource import Address
 from emco.domain.subscriptions import Attempt, DeadLetter, Listener
+from emco.store.listeners import Entry
 from emco.store.store import Store
 from tests.api.builders import named
 from tests.listeners import RecordedListeners
@@ -202,7 +203,7 @@ def test_dead_letters_and_attempts_are_shown(shop: Client, store: Store) -> None
     (event,) = store.events(store.extent().last - 1, limit=1)
     letter = DeadLetter(event=event, reason="it answered 500", attempts=3, time=event.time)
     attempt = Attempt(first=event.id, events=1, time=event.time, seconds=0.1, failure="no")
-    store.change_listener(AT, lambda one: one, attempts=[attempt], letters=[letter])
+    store.change_listeners([Entry(AT, lambda one: one, [attempt], [letter])])
     (told,) = shop.get(f"{HOOK}/dead-letters").json()
     assert (told["reason"], told["event"]["app"]) == ("it answered 500", "web")
     assert shop.get(f"{HOOK}/deliveries").json()[0]["failure"] == "no"

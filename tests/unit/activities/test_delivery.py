@@ -71,6 +71,7 @@ async def delivering(store: Store, settings: Settings) -> AsyncIterator["asyncio
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+        await notices.close()
         await tail.close()
 
 
@@ -345,5 +346,6 @@ async def test_a_test_event_is_told_and_moves_nothing(
     receiver.answer = lambda number, request: (500, {})
     tried = await ActivityEnvironment().run(notices.test, LISTENING)
     assert tried.failure == "it answered 500"
+    await notices.close()
     assert listener(shop).cursor is None
     assert receiver.asked[0].events[0]["id"] != receiver.asked[1].events[0]["id"]
