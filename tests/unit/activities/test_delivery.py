@@ -335,6 +335,34 @@ async def test_what_flaps_within_the_window_is_told_once(
     ]
 
 
+async def test_a_flapping_app_gives_exactly_its_pairs(
+    shop: Store, settings: Settings, receiver: Receiver
+) -> None:
+    """Whatever else happens to it, and however often a row is written again."""
+    key = ObjectKey(api_version="apps/v1", kind="Deployment", name="web")
+
+    def put(phase: Phase, ready: Ready) -> None:
+        one = ObjectStatus(key=key, deployed=Deployed.APPLIED, ready=ready, observed={})
+        now = datetime.now(UTC)
+        row = UnitRow(app="a", cluster="edge+c1", phase=phase, since=now, objects=(one,))
+        shop.put_unit(DEPLOYMENT, row)
+
+    subscribe(shop, receiver.url, criteria={"pairs": True})
+    async with delivering(shop, settings):
+        await until(lambda: listener(shop).cursor is not None)
+        put(Phase.APPLIED, Ready.NOT_READY)
+        put(Phase.READY, Ready.READY)
+        for _ in range(5):
+            put(Phase.READY, Ready.NOT_READY)
+            put(Phase.READY, Ready.NOT_READY)
+            put(Phase.READY, Ready.READY)
+        put(Phase.APPLYING, Ready.NOT_READY)
+        put(Phase.READY, Ready.READY)
+        await until(lambda: len(receiver.taken) == 10)
+        await asyncio.sleep(0.3)
+    assert targets(receiver) == ["failed", "recovered"] * 5
+
+
 async def test_a_test_event_is_told_and_moves_nothing(
     shop: Store, settings: Settings, receiver: Receiver
 ) -> None:
