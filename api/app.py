@@ -6,16 +6,20 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import problems
 from api.deployments import Deployments
+from api.events import event_routes
 from api.health import health_routes
 from api.lifecycles import lifecycle_routes
+from api.listeners import Listeners
 from api.openapi import Emco
 from api.operations import Operations
-from api.routes import Told, resource_routes
+from api.routes import resource_routes
+from api.subscriptions import Subscriptions, subscription_routes
 from emco.domain.errors import Unavailable
 from emco.domain.kinds import all as _every_kind  # noqa: F401  defines the built-in kinds
 from emco.domain.kinds.apps import AppDependency
 from emco.domain.kinds.delivery import Deployment
-from emco.domain.resource import Address, Resource, all_kinds
+from emco.domain.kinds.notification import StatusSubscription
+from emco.domain.resource import Address, all_kinds
 from emco.settings import Settings
 from emco.store.store import Store
 
@@ -30,8 +34,10 @@ delete conditional. Lists are in name order; `limit` and `cursor` page them.
 """
 
 
-def create_app(store: Store, operations: Operations, settings: Settings) -> Emco:
-    """The API over `store`, moving deployments through `operations`."""
+def create_app(
+    store: Store, operations: Operations, settings: Settings, *, listeners: Listeners
+) -> Emco:
+    """The API over `store`, moving deployments through `operations`, telling through `listeners`."""
     app = Emco(
         title="emco",
         version="v2",
@@ -56,10 +62,16 @@ def create_app(store: Store, operations: Operations, settings: Settings) -> Emco
         except Unavailable as error:  # the same
             log.warning("dependencies.not_told", of=dependency.path, reason=str(error))
 
-    told: dict[type[Resource], Told] = {Deployment: replaced, AppDependency: changed}
+    app.include_router(event_routes(store))
+    subscriptions = Subscriptions(store, listeners)
+    app.include_router(subscription_routes(subscriptions, settings))
     app.include_router(
         resource_routes(
-            all_kinds(), store, settings, replaced=told, changed={AppDependency: changed}
+            all_kinds(),
+            store,
+            settings,
+            replaced={Deployment: replaced},
+            changed={AppDependency: changed, StatusSubscription: subscriptions.changed},
         )
     )
     return app

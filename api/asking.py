@@ -8,7 +8,7 @@ import json
 from typing import Any, Final, Literal, TypeVar
 
 from fastapi import Request
-from pydantic import Field, ValidationError, field_validator
+from pydantic import AwareDatetime, Field, ValidationError, field_validator, model_validator
 
 from api.bodies import violations
 from api.endpoints import Queries, QueryParameter
@@ -33,7 +33,7 @@ PLAN_DIGEST: Final = QueryParameter(
 )
 
 
-B = TypeVar("B", bound="AskBody")
+B = TypeVar("B", bound=Body)
 
 
 class _Described(Body):
@@ -94,6 +94,19 @@ def read_answer(content: bytes) -> AnswerBody:
     return _parsed(AnswerBody, content)
 
 
+class ReplayBody(Body):
+    """Where to go on: at an event's number, or at the first event of a time or after it."""
+
+    sequence: int | None = Field(default=None, ge=1, le=2**31 - 1, examples=[4711])
+    time: AwareDatetime | None = None
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> "ReplayBody":
+        if (self.sequence is None) is (self.time is None):
+            raise ValueError("give a sequence or a time")
+        return self
+
+
 def read_asked(request: Request, content: bytes, at: Address, queries: Queries) -> Asked:
     """What was asked with a verb that needs no body: one that cannot be read is as good as none."""
     try:
@@ -116,6 +129,11 @@ def read_migrate(request: Request, content: bytes, at: Address, queries: Queries
     version, name = body.spec.target_composite_app_version, body.spec.target_deployment_intent_group
     target = Address.of(Deployment, [project, app, version, name])
     return _asked(request, body, queries, target=target)
+
+
+def read_replay(content: bytes) -> ReplayBody:
+    """Raises `Invalid` when neither a sequence nor a time is given."""
+    return _parsed(ReplayBody, content)
 
 
 def _parsed(model: type[B], content: bytes) -> B:

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 from pydantic.fields import FieldInfo
 from pydantic.json_schema import models_json_schema
 
-from api.asking import AnswerBody, MigrateBody, RollbackBody
+from api.asking import AnswerBody, MigrateBody, ReplayBody, RollbackBody
 from api.bodies import body_model
 from api.problems import PROBLEM
 from emco.domain.graph import DependencyGraph
@@ -110,8 +110,31 @@ class Explanation(BaseModel):
     units: list[UnitExplained]
 
 
+class ListenerAnswer(BaseModel):
+    """How a subscription's listener fares. `behind` counts all events of the log after its cursor."""
+
+    standing: str = Field(examples=["listening", "retrying", "paused", "disabled"])
+    cursor: int
+    behind: int
+    delivered: int
+    deadLetters: int  # noqa: N815  the JSON name
+    attempts: int
+    failure: str
+    retryAt: str  # noqa: N815  the JSON name
+
+
+class TriedAnswer(BaseModel):
+    """What came of a test event."""
+
+    delivered: bool
+    failure: str
+
+
 _ANSWERS: Final = (
     Problem,
+    ListenerAnswer,
+    ReplayBody,
+    TriedAnswer,
     ReferencesAnswer,
     Explanation,
     PlanReport,
@@ -234,6 +257,7 @@ _MEANINGS: Final[Mapping[int, str]] = {
     403: "Refused",
     404: "Not found",
     406: "Nothing we have is acceptable to the client",
+    410: "It was there once; `detail` says what still is",
     409: "The state of other things does not allow it; `detail` names them",
     412: "`If-Match` names another generation",
     413: "Too large",

@@ -24,6 +24,7 @@ from api.endpoints import (
     json_response,
 )
 from api.files import check_file, check_presence
+from api.receivers import check_receiver
 from api.variants import LISTS, list_schema, listed, value_of, view
 from emco.domain.errors import Forbidden, Invalid, NotFound, PreconditionFailed
 from emco.domain.kinds.fleet import KeyValues
@@ -64,8 +65,7 @@ def resource_routes(
     replaced: Mapping[type[Resource], Told] | None = None,
     changed: Mapping[type[Resource], Told] | None = None,
 ) -> APIRouter:
-    """The routes of all `kinds`; `replaced` says who is told when one of a kind was replaced,
-    `changed` who is told when one was created or deleted."""
+    """The routes of all `kinds`; says who is told when one of a kind was replaced, or in any way changed."""
     router = APIRouter()
     for kind in kinds:
         told = (replaced or {}).get(kind), (changed or {}).get(kind)
@@ -192,8 +192,7 @@ class _Routes:
         at = Address.of(self._kind, [*parents, *written.spec.identity(written.metadata)])
         check_presence(written.file, written.spec)
         stored = await self._write(self._create, at, written)
-        if self._changed is not None:
-            await self._changed(at)
+        await self._tell_of_change(at)
         headers = {"Location": PREFIX + quote(at.path)}
         return self._answer(stored, 201, written, headers)
 
@@ -207,9 +206,9 @@ class _Routes:
             )
         if_match = await self._if_match(request, at)
         stored, created = await self._write(self._replace, at, written, if_match)
-        told = self._changed if created else self._replaced
-        if told is not None:
-            await told(at)
+        if self._replaced is not None and not created:
+            await self._replaced(at)
+        await self._tell_of_change(at)
         replaced_code, created_code = self._kind.wire.put or (200, 201)
         return self._answer(stored, created_code if created else replaced_code, written)
 
@@ -257,8 +256,8 @@ class _Routes:
         await run_in_threadpool(
             self._store.delete, at, if_match=if_match, dry_run=bool(queries["dryRun"])
         )
-        if self._changed is not None and not queries["dryRun"]:
-            await self._changed(at)
+        if not queries["dryRun"]:
+            await self._tell_of_change(at)
         return Response(status_code=HTTPStatus.NO_CONTENT)
 
     async def references(self, request: Request, at: Address, queries: Queries) -> Response:
@@ -283,7 +282,12 @@ class _Routes:
             raise Invalid("Invalid Input:", "\n".join(lines))
         return written
 
+    async def _tell_of_change(self, at: Address) -> None:
+        if self._changed is not None:
+            await self._changed(at)
+
     async def _write(self, write: Any, at: Address, written: Written, *more: Any) -> Any:
+        check_receiver(written.spec, self._settings)
         if written.file is not None:
             await run_in_threadpool(check_file, written.file, at, written.spec, self._settings)
         return await run_in_threadpool(write, at, written, *more)

@@ -41,7 +41,7 @@ from emco.sandbox.clusters import Sandbox
 from emco.settings import Settings
 from emco.store.crypto import Keyring
 from emco.store.store import Store
-from tests.api.conftest import RecordedOperations
+from tests.api.conftest import RecordedListeners, RecordedOperations
 from tests.contract.conftest import DEPLOYMENT, fill
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -140,7 +140,9 @@ async def ask(store: Store, count: int) -> dict[str, Any]:
     apps, clusters = 40, count // 40
     places = [(f"app{a}", f"edge+c{c}") for a in range(apps) for c in range(clusters)]
     store.put_units([(DEPLOYMENT, row(app, cluster, Ready.READY)) for app, cluster in places])
-    transport = httpx.ASGITransport(app=create_app(store, RecordedOperations(store), Settings()))
+    transport = httpx.ASGITransport(
+        app=create_app(store, RecordedOperations(store), Settings(), listeners=RecordedListeners())
+    )
     found: dict[str, Any] = {}
     async with httpx.AsyncClient(transport=transport, base_url="http://emco", timeout=60) as client:
         for name, query in [("", "output=summary"), *QUESTIONS.items()]:

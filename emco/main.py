@@ -37,13 +37,17 @@ from activities.ground import Ground
 from activities.helm import Renderer
 from activities.hooks import ClusterHooks
 from activities.namespaces import Namespaces
+from activities.notices.delivery import StoredNotices
 from activities.planning import StoredPlanning
 from activities.records import StoredRecords
 from activities.releases import Releases
 from activities.units import ClusterUnits
 from activities.watches import Watches
+from api import statusnotify
 from api.app import create_app
 from api.temporal import TemporalOperations
+from api.temporal_listeners import TemporalListeners
+from emco.chores import chores
 from emco.domain.contracts import Group
 from emco.domain.errors import NotFound, Unavailable
 from emco.domain.lifecycle import RUNNING
@@ -52,11 +56,13 @@ from emco.settings import Settings
 from emco.store.crypto import Keyring
 from emco.store.snapshot import cluster_address
 from emco.store.store import Store
+from emco.store.tail import Tail
 from workflows.deployment import DeploymentWorkflow
 from workflows.preview import PlanPreviewWorkflow
 from workflows.removal import ClusterRemovalWorkflow
 from workflows.rollout import ClusterRolloutWorkflow
 from workflows.status import ClusterStatusWorkflow
+from workflows.subscription import SubscriptionWorkflow
 from workflows.testing import ClusterTestWorkflow
 
 WORKFLOWS = (
@@ -66,6 +72,7 @@ WORKFLOWS = (
     ClusterTestWorkflow,
     PlanPreviewWorkflow,
     ClusterStatusWorkflow,
+    SubscriptionWorkflow,
 )
 SANDBOX = SandboxedWorkflowRunner(
     # The domain is pure, and importing it anew for every workflow run costs 100 ms and more.
@@ -80,6 +87,7 @@ SANDBOX = SandboxedWorkflowRunner(
     )
 )
 CONNECT_SECONDS = 60
+SHUTDOWN_SECONDS = 5
 
 log = structlog.get_logger("emco")
 
@@ -161,7 +169,18 @@ async def worker(
     drift = ClusterDrift(store, clusters, planning, watches)
     gating = StoredGating(store, clusters, planning, watches)
     status = ClusterStatus(store, clusters, watches)
-    groups: tuple[Group, ...] = (records, planning, units, hooks, drift, gating, status)
+    tail = Tail(store)
+    notices = StoredNotices(store, tail, settings)
+    groups: tuple[Group, ...] = (
+        records,
+        planning,
+        units,
+        hooks,
+        drift,
+        gating,
+        status,
+        notices,
+    )
     try:
         yield Worker(
             client,
@@ -182,6 +201,8 @@ async def worker(
             graceful_shutdown_timeout=timedelta(seconds=5),
         )
     finally:
+        await notices.close()
+        await tail.close()
         await watches.close()
         await clusters.close()
 
@@ -236,7 +257,7 @@ async def run_worker(settings: Settings, *, interceptors: Sequence[Interceptor] 
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     serving = worker(client, store, settings, interceptors=interceptors)
-    async with serving as running, running:
+    async with serving as running, running, chores(client, store, settings):
         await _follow_all(client, store, settings)
         log.info("worker.started", queue=settings.task_queue, temporal=settings.temporal_address)
         taking_over = asyncio.create_task(take_over(client))
@@ -263,9 +284,22 @@ def run_api(settings: Settings) -> None:
 async def _serve(settings: Settings) -> None:
     store = await asyncio.to_thread(open_store, settings)
     client = await connect(settings)
-    app = create_app(store, TemporalOperations(client, settings), settings)
-    config = uvicorn.Config(
-        app, host=settings.host, port=settings.port, log_config=None, access_log=False
+    operations, listeners = (
+        TemporalOperations(client, settings),
+        TemporalListeners(client, settings),
     )
+    app = create_app(store, operations, settings, listeners=listeners)
+    config = uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+        # Streams of events end when their readers do, which may be never.
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+    )
+    notify = await statusnotify.serve(store, settings)
     await uvicorn.Server(config).serve()
+    if notify is not None:
+        await notify.stop(grace=1)
     store.close()

@@ -19,6 +19,10 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="Address the API listens on")
     port: int = Field(9015, description="Port the API listens on")
 
+    status_port: int = Field(
+        9016, description="Port of EMCO's gRPC service StatusNotify, on `host`; 0 for none"
+    )
+
     data: Path = Field(
         default_factory=lambda: platformdirs.user_data_path("emco"),
         description="State of this installation: database, key, sandbox clusters",
@@ -43,6 +47,21 @@ class Settings(BaseSettings):
         8.0,
         gt=0,
         description="Seconds until a running step notices that it was stopped; less costs",
+    )
+
+    events_kept_days: float = Field(7.0, gt=0, description="Days after which events are forgotten")
+    events_kept: int = Field(100_000, ge=1, description="Events that are kept at most")
+    notices_allow: str = Field(
+        "",
+        description="Comma-separated networks (`10.0.0.0/8`) and hosts (`hooks.corp.example`, "
+        "`*.corp.example`) that listeners may be at although they are not public; "
+        "there http will do",
+    )
+    notices_timeout: float = Field(20.0, gt=0, description="Seconds that a listener may take")
+    notices_retry: tuple[float, ...] = Field(
+        (5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400),
+        description="JSON list of seconds to wait after each failed attempt; after one more the "
+        "event is given up",
     )
 
     max_body_bytes: int = Field(4 * MIB, description="Largest JSON body")

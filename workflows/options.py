@@ -132,6 +132,20 @@ HEAL_PAUSE: Final = timedelta(seconds=10)
 WATCH_PAUSE: Final = timedelta(minutes=5)
 """How long to wait before drift is watched again where it could not be."""
 
+TELL: Final = _Activity(
+    start_to_close_timeout=timedelta(hours=2),
+    heartbeat_timeout=timedelta(seconds=10),
+    retry_policy=_PATIENT,
+)
+"""Telling one listener what is new, for an hour at a time."""
+
+TELL_ONCE: Final = _Activity(
+    start_to_close_timeout=timedelta(minutes=5),
+    heartbeat_timeout=timedelta(seconds=10),
+    retry_policy=RetryPolicy(maximum_attempts=1),
+)
+"""A test event: who asked waits for the answer, and asks again if they want to."""
+
 QUEUE_LENGTH: Final = 10
 """Operations that may wait for their turn; whoever asks for more has lost track."""
 

@@ -39,6 +39,8 @@ VERBS: Final = {
     "revisions": ("emco.cli.history", "revisions", _OPERATIONS),
     "diff": ("emco.cli.history", "diff", _OPERATIONS),
     "operations": ("emco.cli.history", "operations", _OPERATIONS),
+    "events": ("emco.cli.events", "events", _OPERATIONS),
+    "subscribe": ("emco.cli.events", "subscribe", _OPERATIONS),
     "terminate": ("emco.cli.operate", "terminate", _OPERATIONS),
     "demo": ("emco.cli.demo", "demo", _SYSTEM),
     "up": ("emco.cli.up", "up", _SYSTEM),

@@ -88,6 +88,27 @@ class Api:
         """POST as the verbs want it: most without a body. Says who asks."""
         return self._send("POST", path, query=query, json=body, headers={WHO_HEADER: _user()})
 
+    def stream(self, path: str, *, query: str = "", last: str = "") -> Iterator[tuple[str, str]]:
+        """Server-sent events as (id, data), either of which may be empty; ends when it is cut off."""
+        url = PREFIX + quote(path.strip("/"), safe="/~") + (f"?{query}" if query else "")
+        headers = {"Accept": "text/event-stream", **({"Last-Event-ID": last} if last else {})}
+        silence = httpx.Timeout(60, connect=5)  # the API says every 15 s that it is still there
+        try:
+            with self._http.stream("GET", url, headers=headers, timeout=silence) as response:
+                if not response.is_success:
+                    response.read()
+                    raise Refused(response)
+                fields: dict[str, str] = {}
+                for line in response.iter_lines():
+                    if line:
+                        name, _, value = line.partition(": ")
+                        fields[name] = value
+                    elif fields:
+                        yield fields.get("id", ""), fields.get("data", "")
+                        fields = {}
+        except httpx.TransportError as error:
+            raise self._unreachable(error) from error
+
     def delete(self, path: str, *, query: str = "") -> httpx.Response:
         """DELETE `path`."""
         return self._send("DELETE", path, query=query)

@@ -8,15 +8,17 @@ import json
 import os
 import shutil
 import sys
+import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Final
 
 import httpx
 import typer
 
-from emco.cli import apply, documents, operate, terminal, tree, up
+from emco.cli import apply, documents, events, operate, terminal, tree, up
 from emco.cli.client import Api, connected
 from emco.cli.failures import Code, Failure
 from emco.cli.sandbox import told
@@ -34,6 +36,9 @@ FILE: Final = Path(__file__).resolve().parents[2] / "charts" / "online-boutique"
 CLOUD: Final = Address.of(LogicalCloud, ["shop", "edge-cloud"])
 DEPLOYMENT: Final = deployment_address("shop/online-boutique/v1/boutique")
 READY_SECONDS: Final = 60
+HEARD: Final = ["unit", "health", "operation"]
+LISTENER_SECONDS: Final = 1.0
+"""More than an event takes to a listener."""
 
 
 def demo(
@@ -155,6 +160,32 @@ def _deploy(api: Api, infos: list[ClusterInfo]) -> bool:
         os.environ[f"KUBECONFIG_{info.name.upper()}"] = str(info.kubeconfig)
     counts = apply.run(api, documents.read([FILE]), quiet=True)
     changed = bool(counts[apply.Verdict.CREATED] or counts[apply.Verdict.UPDATED])
+    with _listener() as heard:
+        moved = _move(api)
+    for line in heard:
+        terminal.say(f"  {line}", style="dim")
+    return changed or moved
+
+
+@contextmanager
+def _listener() -> Iterator[list[str]]:
+    """Somebody who wants to know what happens, from before the deployment begins; one line for each event."""
+    heard: list[str] = []
+
+    def listen() -> None:
+        with connected() as own, suppress(Failure):
+            for event in events.coming(own, f"{DEPLOYMENT}/events", {"type": HEARD}):
+                heard.append(events.told(event))  # noqa: PERF401 — the list is read meanwhile
+
+    threading.Thread(target=listen, daemon=True).start()
+    yield heard
+    time.sleep(LISTENER_SECONDS)
+    if heard:
+        terminal.say("\nWhat a listener heard:")
+
+
+def _move(api: Api) -> bool:
+    """Instantiate what is not up; False when it was."""
     if not operate.is_live(api, CLOUD):
         api.post(f"{CLOUD}/instantiate")
     seen = operate.look(api, DEPLOYMENT)
@@ -162,7 +193,7 @@ def _deploy(api: Api, infos: list[ClusterInfo]) -> bool:
         api.post(f"{DEPLOYMENT}/approve")
     if seen.progress is Progress.INSTANTIATED:
         terminal.out().print(tree.draw(seen))
-        return changed
+        return False
     if seen.progress not in RUNNING:
         _require_restartable(seen.progress)
         api.post(f"{DEPLOYMENT}/instantiate")
@@ -192,7 +223,7 @@ def _say_what_next(settings: Settings, infos: list[ClusterInfo]) -> None:
         "Five commands to try next:",
         f"  kubectl --kubeconfig {first} get pods -n online-boutique",
         f"  emco status {short}",
-        f"  emco explain {short}",
+        f"  emco events -f {short}",
         f"  temporal workflow query --workflow-id deployment/{short} --type status",
         f"  emco terminate {short} --wait",
         "",

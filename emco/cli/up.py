@@ -104,6 +104,10 @@ def require_ports(settings: Settings) -> None:
     """Raises `SandboxError` naming the first port that is taken, and how to choose another."""
     port = _temporal_port(settings)
     processes.require_free(settings.host, settings.port, "the API", "EMCO_PORT and EMCO_URL")
+    if settings.status_port:
+        processes.require_free(
+            settings.host, settings.status_port, "EMCO's StatusNotify", "EMCO_STATUS_PORT"
+        )
     processes.require_free("127.0.0.1", port, "Temporal", "EMCO_TEMPORAL_ADDRESS")
     processes.require_free(
         "127.0.0.1", settings.temporal_ui_port, "the Temporal UI", "EMCO_TEMPORAL_UI_PORT"

@@ -177,6 +177,36 @@ class Step(StrEnum):
     """It is there and ready."""
 
 
+class Listening(Message):
+    """One subscription, as project/name."""
+
+    subscription: str
+
+
+class Standing(StrEnum):
+    """Whether a listener is to be told anything."""
+
+    LISTENING = "listening"
+    PAUSED = "paused"
+    DISABLED = "disabled"
+    GONE = "gone"
+
+
+class Delivered(Message):
+    """How far a listener has come, and in how many seconds it is to be tried again."""
+
+    standing: Standing = Standing.LISTENING
+    cursor: int = 0
+    again_in: float = 0
+    note: str = ""
+
+
+class Tried(Message):
+    """What came of telling a listener a test event; `failure` is empty when it took it."""
+
+    failure: str = ""
+
+
 class Outline(Message):
     """The apps of one cluster's part, in the order in which they are started.
 
@@ -530,3 +560,22 @@ class Status(Group, ABC):
     async def follow(self, cluster: StatusRef) -> Followed:
         """Write what becomes of every object of ours on one cluster, until it is unused or a day
         has passed. Only looks, and begins by comparing everything, so it may be repeated at will."""
+
+
+class Notices(Group, ABC):
+    """Telling listeners."""
+
+    @activity.defn(name="notices.deliver")
+    @abstractmethod
+    async def deliver(self, listening: Listening) -> Delivered:
+        """Tell one listener what is new, for as long as all goes well, and wait for more.
+
+        Returns when the listener is to be left alone for a while, and every hour. The cursor in
+        the store says what was told, so a second call goes on there; what was told after the
+        cursor was last written is told again, under the same ids.
+        """
+
+    @activity.defn(name="notices.test")
+    @abstractmethod
+    async def test(self, listening: Listening) -> Tried:
+        """Tell one listener a test event, once. A second call tells another one."""

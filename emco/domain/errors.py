@@ -11,6 +11,7 @@
     │   ├── DanglingReference    a spec names something that is not there
     │   ├── InUse                children, references or a running operation hold it
     │   └── IllegalTransition    this state does not allow that operation
+    ├── Forgotten           410  it was there, and is forgotten
     ├── PreconditionFailed  412  If-Match did not match
     ├── TooLarge            413
     └── Unavailable         503  try again; nothing was lost
@@ -85,6 +86,12 @@ class InUse(Conflict):
 
 class IllegalTransition(Conflict):
     """The deployment's or cloud's state does not allow the operation."""
+
+
+class Forgotten(EmcoError):
+    """What is asked for was there once; `detail` says what is still there."""
+
+    status = 410
 
 
 class PreconditionFailed(EmcoError):

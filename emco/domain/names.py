@@ -9,6 +9,7 @@ from temporalio.common import SearchAttributeKey
 
 from emco.domain.errors import Invalid
 from emco.domain.kinds.delivery import Deployment
+from emco.domain.kinds.notification import StatusSubscription
 from emco.domain.resource import Address
 
 PROJECT: Final = SearchAttributeKey.for_keyword("EmcoProject")
@@ -20,6 +21,9 @@ SEARCH_ATTRIBUTES: Final = (PROJECT, APP, CLUSTER, STATE)
 DEPLOYMENT_WORKFLOW: Final = "Deployment"
 PREVIEW_WORKFLOW: Final = "PlanPreview"
 STATUS_WORKFLOW: Final = "ClusterStatus"
+SUBSCRIPTION_WORKFLOW: Final = "Subscription"
+LOOK_AGAIN_SIGNAL: Final = "look-again"
+TEST_UPDATE: Final = "test"
 POLICIES_SIGNAL: Final = "look-again"
 DEPENDENCIES_SIGNAL: Final = "dependencies-changed"
 MILESTONES_SIGNAL: Final = "milestones"
@@ -60,3 +64,18 @@ def cluster_workflow_id(short: str, operation: str, cluster: str) -> str:
 def status_id(cluster: str) -> str:
     """The id of the workflow that follows one cluster, given as `provider+cluster`."""
     return f"status/{cluster.replace('+', '/', 1)}"
+
+
+def subscription_address(short: str) -> Address:
+    """`project/name` as the address of a subscription."""
+    return Address.of(StatusSubscription, short.split("/"))
+
+
+def subscription_name(subscription: Address) -> str:
+    """The reverse of `subscription_address`."""
+    return "/".join(subscription.names(StatusSubscription))
+
+
+def subscription_id(short: str) -> str:
+    """The id of a subscription's workflow."""
+    return f"subscription/{short}"

@@ -62,6 +62,7 @@ class Wire:
     `repeated` means that there may be many such parts, each with its file's name; they are kept
     as one bundle (`emco.domain.bundle`).
     `secret_file` marks a file that is encrypted for itself and never returned by GET.
+    `secret_spec` marks a spec with `SecretStr`s in it: what they hold is kept as its sealed file.
     `bare` kinds have no `metadata`: the spec is the whole body (EMCO's cluster labels).
     """
 
@@ -70,6 +71,7 @@ class Wire:
     file_required: bool = True
     repeated: bool = False
     secret_file: bool = False
+    secret_spec: bool = False
     bare: bool = False
 
 

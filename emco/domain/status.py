@@ -106,6 +106,23 @@ class Awaited(_Row):
         return str(self.dependency.model_copy(update={"wait": 0}))
 
 
+class ObjectTold(_Row):
+    """What the event log said last of one object."""
+
+    key: ObjectKey
+    deployed: Deployed = Deployed.PENDING
+    ready: Ready = Ready.NOT_PRESENT
+
+
+class Told(_Row):
+    """What the event log said last of one unit; kept by the store, whoever writes the row."""
+
+    deployed: str = ""
+    ready: str = ""
+    health: str = ""
+    objects: tuple[ObjectTold, ...] = ()
+
+
 class UnitRow(_Row):
     """What is known of one app on one cluster (`provider+cluster`)."""
 
@@ -126,6 +143,7 @@ class UnitRow(_Row):
     namespace: str = Field(
         default="", description="Where objects are whose chart leaves their namespace out"
     )
+    told: Told = Told()
 
 
 NAMESPACE_CLAIM = ""

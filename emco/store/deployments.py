@@ -14,6 +14,7 @@ from emco.domain.status import Footprint, ObjectKey, Phase, UnitRow
 from emco.store import tables as t
 from emco.store import units as units_of
 from emco.store.engine import Database
+from emco.store.events import tell_lifecycle
 from emco.store.reader import Reader, resource_id
 
 
@@ -60,10 +61,9 @@ class Deployments:
         def work(connection: Connection) -> None:
             keys = [(deployment, cluster, app) for cluster, app in change]
             there = units_of.read_units(connection, keys)
-            changed = {key: change[key[1:]](row) for key, row in there.items()}
-            units_of.write_units(
-                connection, [(deployment, row) for key, row in changed.items() if row != there[key]]
-            )
+            after = {key: change[key[1:]](row) for key, row in there.items()}
+            changed = {key: row for key, row in after.items() if row != there[key]}
+            units_of.write_units(connection, there, changed)
 
         self._database.write(work)
 
@@ -75,14 +75,14 @@ class Deployments:
         """
 
         def work(connection: Connection) -> None:
-            keys = [(deployment, unit.cluster, unit.app) for unit in units]
-            there = units_of.read_units(connection, keys)
-            rows = [
-                _announced(there.get(key), unit)
-                for key, unit in zip(keys, units, strict=True)
+            wanted = {(deployment, unit.cluster, unit.app): unit for unit in units}
+            there = units_of.read_units(connection, list(wanted))
+            rows = {
+                key: _announced(there.get(key), unit)
+                for key, unit in wanted.items()
                 if (old := there.get(key)) is None or old.plan != unit.plan
-            ]
-            units_of.write_units(connection, [(deployment, row) for row in rows])
+            }
+            units_of.write_units(connection, there, rows)
 
         self._database.write(work)
 
@@ -123,12 +123,8 @@ class Deployments:
         """Forget one unit; one that is not there is no error."""
 
         def work(connection: Connection) -> None:
-            connection.execute(
-                delete(t.unit).where(
-                    t.unit.c.deployment == resource_id(connection, deployment),
-                    t.unit.c.cluster == cluster,
-                    t.unit.c.app == app,
-                )
+            units_of.drop_units(
+                connection, units_of.read_units(connection, [(deployment, cluster, app)])
             )
 
         self._database.write(work)
@@ -147,21 +143,20 @@ class Deployments:
                     t.revision.c.number > Lifecycle.model_validate(document).numbered,
                 )
             )
-            rows = connection.execute(
-                select(t.unit.c.cluster, t.unit.c.app, *units_of.COLUMNS).where(
-                    t.unit.c.deployment == owner
-                )
+            places = connection.execute(
+                select(t.unit.c.cluster, t.unit.c.app).where(t.unit.c.deployment == owner)
             )
-            for row in rows.all():
-                unit = units_of.as_unit(row)
-                if unit.phase is not Phase.RETRYING:
-                    continue
-                if unit.applied:
-                    calm = {"phase": Phase.READY, "message": "", "retry_at": None}
-                    units_of.put_units(connection, [(deployment, unit.model_copy(update=calm))])
-                elif not unit.manifest:
-                    key = {"deployment": owner, "cluster": row.cluster, "app": row.app}
-                    connection.execute(delete(t.unit).where(*_is(t.unit, key)))
+            there = units_of.read_units(connection, [(deployment, *place) for place in places])
+            late = {key: row for key, row in there.items() if row.phase is Phase.RETRYING}
+            calm = {"phase": Phase.READY, "message": "", "retry_at": None}
+            units_of.put_units(
+                connection,
+                [(deployment, row.model_copy(update=calm)) for row in late.values() if row.applied],
+            )
+            units_of.drop_units(
+                connection,
+                {key: r for key, r in late.items() if not (r.applied or r.manifest)},
+            )
 
         self._database.write(work)
 
@@ -327,17 +322,19 @@ class Deployments:
 def change_lifecycle(
     connection: Connection, address: Address, change: Callable[[Lifecycle], Lifecycle]
 ) -> Lifecycle:
-    """Inside a transaction: read, change and write the record, with its row locked."""
+    """Inside a transaction: read, change and write the record, with its row locked, and tell of it."""
     resource = resource_id(connection, address)
     row = connection.execute(
         select(t.lifecycle.c.document).where(t.lifecycle.c.resource == resource).with_for_update()
     ).scalar_one()
-    changed = change(Lifecycle.model_validate(row))
+    before = Lifecycle.model_validate(row)
+    changed = change(before)
     connection.execute(
         update(t.lifecycle)
         .where(t.lifecycle.c.resource == resource)
         .values(document=changed.model_dump(mode="json"))
     )
+    tell_lifecycle(connection, address, before, changed)
     return changed
 
 

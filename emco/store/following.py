@@ -140,8 +140,8 @@ class Following:
             for key, (_, sightings) in zip(keys, seen, strict=True):
                 if key in after:
                     after[key] = sighted(after[key], sightings, now=now)
-            changed = [(key[0], row) for key, row in after.items() if row != before[key]]
-            write_units(connection, changed)
+            changed = {key: row for key, row in after.items() if row != before[key]}
+            write_units(connection, before, changed)
             return [one for key, one in zip(keys, seen, strict=True) if key not in before]
 
         return self._database.write(work)

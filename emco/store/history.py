@@ -13,6 +13,7 @@ from emco.domain.resource import Address
 from emco.store import tables as t
 from emco.store.deployments import change_lifecycle
 from emco.store.engine import Database
+from emco.store.events import tell_lifecycle
 from emco.store.reader import resource_id
 
 OPERATIONS_KEPT: Final = 200
@@ -261,6 +262,8 @@ class History:
             _move(connection, old, new, target)
             put_operation(connection, old, row)
             put_operation(connection, new, row)
+            tell_lifecycle(connection, source, records[old], left)
+            tell_lifecycle(connection, target, records[new], taken)
             return taken
 
         return self._database.write(work)

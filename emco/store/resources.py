@@ -20,6 +20,7 @@ from emco.domain.kinds.delivery import Deployment
 from emco.domain.kinds.tenancy import LogicalCloud
 from emco.domain.lifecycle import Action, Lifecycle, State
 from emco.domain.resource import Address, Metadata, Resource, kind_named
+from emco.domain.secrets import sealed_spec
 from emco.store import tables as t
 from emco.store.blobs import Blobs
 from emco.store.engine import Database
@@ -86,8 +87,9 @@ class Resources:
                 "generation": old.generation + 1,
                 "updated": datetime.now(UTC),
             }
-            if file is not None:
-                changes["file"] = self._blobs.put(connection, file)
+            content = self._content(spec, file, old.file)
+            if content is not None:
+                changes["file"] = self._blobs.put(connection, content)
             connection.execute(
                 update(t.resource).where(t.resource.c.path == address.path).values(changes)
             )
@@ -172,6 +174,7 @@ class Resources:
         targets = _targets(connection, address, spec)
         _check(connection, address, spec)
         now = datetime.now(UTC)
+        content = self._content(spec, file, None)
         row = connection.execute(
             insert(t.resource)
             .values(
@@ -180,7 +183,7 @@ class Resources:
                 parent=parent,
                 metadata=_json(metadata),
                 spec=_json(spec),
-                file=None if file is None else self._blobs.put(connection, file),
+                file=None if content is None else self._blobs.put(connection, content),
                 generation=1,
                 created=now,
                 updated=now,
@@ -194,6 +197,12 @@ class Resources:
                 insert(t.lifecycle).values(resource=row.id, document=first.model_dump(mode="json"))
             )
         return as_stored(row)
+
+    def _content(self, spec: Resource, file: bytes | None, kept: str | None) -> bytes | None:
+        """What is kept sealed beside the spec: its file, or the spec itself where that has secrets."""
+        if not spec.wire.secret_spec:
+            return file
+        return sealed_spec(spec, self._blobs.blob(kept) if kept else None)
 
 
 def _json(model: Metadata | Resource | None) -> Any:

@@ -14,15 +14,17 @@ from emco.store.blobs import Blobs
 from emco.store.crypto import Keyring
 from emco.store.deployments import Deployments
 from emco.store.engine import Database
+from emco.store.events import Events
 from emco.store.following import Following
 from emco.store.history import History
+from emco.store.listeners import Listeners
 from emco.store.migrate import migrate
 from emco.store.reader import Reader
 from emco.store.releases import Releases
 from emco.store.resources import Resources
 
 
-class Store(Resources, Deployments, Following, History, Releases, Blobs):
+class Store(Resources, Deployments, Following, History, Releases, Events, Listeners, Blobs):
     """A database with the current schema, and the keys that open what is sealed in it."""
 
     def __init__(self, database: Database, keys: Keyring) -> None:
@@ -31,6 +33,8 @@ class Store(Resources, Deployments, Following, History, Releases, Blobs):
         Following.__init__(self, database)
         History.__init__(self, database)
         Releases.__init__(self, database)
+        Events.__init__(self, database)
+        Listeners.__init__(self, database, self)
         Resources.__init__(self, database, self)
 
     @classmethod

@@ -168,3 +168,52 @@ hook = Table(
     Column("app", Text, nullable=False),
     Column("document", JSON, nullable=False),
 )
+
+event = Table(
+    "event",
+    metadata,
+    # Given by `event_log`, so that numbers are seen in order and none is missing.
+    Column("sequence", Integer, primary_key=True, autoincrement=False),
+    Column("project", Text, nullable=False),
+    Column("deployment", Text, nullable=False),
+    Column("time", _TIME, nullable=False, index=True),
+    Column("document", JSON, nullable=False),
+    Index("ix_event_project_sequence", "project", "sequence"),
+    Index("ix_event_deployment_sequence", "deployment", "sequence"),
+)
+
+event_log = Table(
+    "event_log",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("last", Integer, nullable=False),
+    Column("forgotten", Integer, nullable=False),
+    Column("touched", Integer, nullable=False),
+)
+
+listener = Table(
+    "listener",
+    metadata,
+    Column("subscription", ForeignKey("resource.id", ondelete="CASCADE"), primary_key=True),
+    Column("document", JSON, nullable=False),
+)
+
+dead_letter = Table(
+    "dead_letter",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column(
+        "subscription", ForeignKey("resource.id", ondelete="CASCADE"), nullable=False, index=True
+    ),
+    Column("document", JSON, nullable=False),
+)
+
+delivery = Table(
+    "delivery",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column(
+        "subscription", ForeignKey("resource.id", ondelete="CASCADE"), nullable=False, index=True
+    ),
+    Column("document", JSON, nullable=False),
+)

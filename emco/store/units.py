@@ -1,17 +1,19 @@
 """Rows of the status projection inside a transaction: read with a lock, merged, written."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, Table, Text, cast, select, tuple_
+from sqlalchemy import Connection, Row, Table, Text, cast, delete, select, tuple_
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
+from emco.domain import events
 from emco.domain.projection import merged
 from emco.domain.resource import Address
 from emco.domain.status import UnitRow
 from emco.store import tables as t
+from emco.store.events import append
 from emco.store.reader import resource_id
 
 UnitKey = tuple[Address, str, str]
@@ -57,27 +59,49 @@ def put_units(connection: Connection, units: Iterable[tuple[Address, UnitRow]]) 
     latest = {(deployment, unit.cluster, unit.app): unit for deployment, unit in units}
     there = read_units(connection, list(latest))
     write_units(
-        connection, [(key[0], merged(there.get(key), unit)) for key, unit in latest.items()]
+        connection, there, {key: merged(there.get(key), unit) for key, unit in latest.items()}
     )
 
 
-def write_units(connection: Connection, units: Sequence[tuple[Address, UnitRow]]) -> None:
-    """Write rows as they are; `NotFound` when a deployment is gone."""
-    owners = {d: resource_id(connection, d) for d in {deployment for deployment, _ in units}}
+def write_units(
+    connection: Connection,
+    before: Mapping[UnitKey, UnitRow],
+    after: Mapping[UnitKey, UnitRow],
+) -> None:
+    """Write rows as they are, as the last step of a transaction: what is new in them becomes events.
+
+    `before` are those that are there, locked. `NotFound` when a deployment is gone.
+    """
+    owners = {d: resource_id(connection, d) for d in {deployment for deployment, _, _ in after}}
+    found = {key: events.news(before.get(key), row) for key, row in after.items()}
     rows = [
         {
             "deployment": owners[deployment],
-            "cluster": unit.cluster,
-            "app": unit.app,
-            "document": unit.model_dump(
+            "cluster": cluster,
+            "app": app,
+            "document": new.row.model_dump(
                 mode="json", exclude_defaults=True, exclude={"objects": {"__all__": {"observed"}}}
             ),
-            "observed": [status.observed for status in unit.objects],
+            "observed": [status.observed for status in new.row.objects],
         }
-        for deployment, unit in units
+        for (deployment, cluster, app), new in found.items()
     ]
     rows.sort(key=lambda row: (row["deployment"], row["cluster"], row["app"]))
     upsert_all(connection, t.unit, rows)
+    append(connection, [(key[0], new.notes) for key, new in found.items()])
+
+
+def drop_units(connection: Connection, gone: Mapping[UnitKey, UnitRow]) -> None:
+    """Delete rows that are there, as the last step of a transaction: their end is told."""
+    for deployment, cluster, app in gone:
+        connection.execute(
+            delete(t.unit).where(
+                t.unit.c.deployment == resource_id(connection, deployment),
+                t.unit.c.cluster == cluster,
+                t.unit.c.app == app,
+            )
+        )
+    append(connection, [(key[0], events.farewell(row)) for key, row in gone.items()])
 
 
 def upsert_all(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:

@@ -29,6 +29,7 @@ from emco.settings import Settings
 from emco.store.crypto import Keyring
 from emco.store.store import Store
 from tests.api import world
+from tests.listeners import RecordedListeners
 
 
 class RecordedOperations(Operations):
@@ -118,6 +119,7 @@ class Api:
     app: Emco
     store: Store
     operations: RecordedOperations
+    listeners: RecordedListeners
     settings: Settings
     database: Path
     transport: InProcess
@@ -125,6 +127,7 @@ class Api:
     def load(self, template: Path) -> None:
         """Replace what is stored."""
         self.operations.forget()
+        self.listeners.forget()
         with (
             closing(sqlite3.connect(template)) as source,
             closing(sqlite3.connect(self.database)) as target,
@@ -145,9 +148,10 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
         closing(Store.open(f"sqlite:///{database}", keys=keys)) as store,
         asyncio.Runner() as runner,
     ):
-        operations = RecordedOperations(store)
-        app = create_app(store, operations, settings)
-        yield Api(app, store, operations, settings, database, InProcess(app, runner))
+        operations, listeners = RecordedOperations(store), RecordedListeners()
+        app = create_app(store, operations, settings, listeners=listeners)
+        transport = InProcess(app, runner)
+        yield Api(app, store, operations, listeners, settings, database, transport)
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ from emco.settings import Settings
 from emco.store.crypto import Keyring
 from emco.store.store import Store
 from tests.api.conftest import Api, InProcess, RecordedOperations
+from tests.listeners import RecordedListeners
 
 
 class Buggy(RecordedOperations):
@@ -45,7 +46,7 @@ def buggy(api: Api, empty: Path, tmp_path: Path) -> Iterator[httpx.Client]:
 
 
 def _client(store: Store, runner: asyncio.Runner, folder: Path) -> Iterator[httpx.Client]:
-    app = create_app(store, Buggy(store), Settings(data=folder))
+    app = create_app(store, Buggy(store), Settings(data=folder), listeners=RecordedListeners())
     transport = InProcess(app, runner)
     with httpx.Client(transport=transport, base_url="http://127.0.0.1") as client:
         yield client

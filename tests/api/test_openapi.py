@@ -36,7 +36,7 @@ BEYOND_SCHEMA = [
 def document() -> dict[str, Any]:
     """Nothing is asked of store and operations to describe the API."""
     nobody: Any = None
-    return create_app(nobody, nobody, Settings()).openapi()
+    return create_app(nobody, nobody, Settings(), listeners=nobody).openapi()
 
 
 DOCUMENT = document()

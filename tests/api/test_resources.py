@@ -21,6 +21,7 @@ PUT_CODES = {
     "GenericK8sIntent": 200,
     "GenericResource": 200,
     "Customization": 200,
+    "StatusSubscription": 200,
 }
 NO_PUT = {"Cluster", "ClusterReference", "UserPermission", "ClusterQuota", "LogicalCloudKv"}
 

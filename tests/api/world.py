@@ -176,6 +176,20 @@ WORLD = (
         ),
         files=(("a.json", b"{}"), ("b.txt", b"b")),
     ),
+    item(
+        "StatusSubscription",
+        "/v2/projects/shop/status-subscriptions",
+        "pager",
+        deployments=["boutique/*/prod"],
+        sink={
+            "type": "log",
+            "url": "",
+            "secretUrl": "",
+            "signingSecrets": [],
+            "headers": {},
+            "batch": 1,
+        },
+    ),
 )
 
 BY_KIND = {i.kind: i for i in reversed(WORLD)}

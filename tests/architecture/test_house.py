@@ -73,13 +73,7 @@ def test_messages_have_no_dynamic_defaults() -> None:
 
 
 def test_every_workflow_activity_and_update_has_an_explicit_name() -> None:
-    for group in (
-        contracts.Records,
-        contracts.Planning,
-        contracts.Units,
-        contracts.Drift,
-        contracts.Status,
-    ):
+    for group in contracts.Group.__subclasses__():
         for name, method in vars(group).items():
             if not name.startswith("_"):
                 definition = getattr(method, "__temporal_activity_definition")

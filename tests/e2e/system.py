@@ -38,6 +38,8 @@ class System:
     queue: str = "emco"
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     port: int = 0
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """Environment variables beside those that every system has."""
     faults: Path | None = None
     """Where a worker looks that halts when it is told to."""
 
@@ -47,13 +49,16 @@ class System:
         environment = {
             "EMCO_DATA": str(self.data),
             "EMCO_PORT": str(self.port),
+            "EMCO_STATUS_PORT": "0",
             "EMCO_TEMPORAL_ADDRESS": self.temporal,
             "EMCO_DATABASE_URL": self.database,
             "EMCO_TASK_QUEUE": self.queue,
             "EMCO_TOOLS": str(self.helm.parent),
             "EMCO_LOG_FORMAT": "json",
             "EMCO_CANCEL_WITHIN": "1",
+            "EMCO_NOTICES_ALLOW": "127.0.0.0/8",
             "PYTHONPATH": str(ROOT),
+            **self.settings,
         }
         for name in names or ("api", "worker"):
             command = [sys.executable, "-m", "emco.cli.app", name]

@@ -26,6 +26,7 @@ def environment(tmp_path: Path, tools: Tools) -> Iterator[dict[str, str]]:
         "PYTHONPATH": str(ROOT),
         "EMCO_DATA": str(tmp_path / "data"),
         "EMCO_PORT": str(api),
+        "EMCO_STATUS_PORT": "0",
         "EMCO_URL": f"http://127.0.0.1:{api}",
         "EMCO_TEMPORAL_ADDRESS": f"127.0.0.1:{temporal}",
         "EMCO_TEMPORAL_UI_PORT": str(ui),

@@ -22,7 +22,14 @@ from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
 from activities.followers import follow
-from emco.domain.contracts import Followed, PreviewRequest, Rules
+from emco.domain.contracts import (
+    Delivered,
+    Followed,
+    Listening,
+    PreviewRequest,
+    Rules,
+    Standing,
+)
 from emco.domain.dependencies import Condition, Dependency
 from emco.domain.lifecycle import OnBusy, Progress
 from emco.domain.names import SEARCH_ATTRIBUTES, status_id, workflow_id
@@ -31,6 +38,7 @@ from emco.sandbox.toolchain import temporal_binary
 from tests.workflows.fakes import World, activities
 from workflows.deployment import DeploymentWorkflow, Overview, Request, Start
 from workflows.preview import PlanPreviewWorkflow
+from workflows.subscription import SubscriptionWorkflow
 
 HISTORIES = Path(__file__).with_name("histories")
 QUEUE = "emco"
@@ -278,6 +286,28 @@ def _cluster(deployment: str) -> str:
     return f"{deployment.rpartition('/')[2]}+c1"
 
 
+async def listened(client: Client, world: World, deployment: str) -> None:
+    """A listener that rests for a moment, is paused, woken, tried, and gone in the end."""
+    world.deliveries = [
+        Delivered(cursor=7, again_in=0.1, note="it answered 500"),
+        Delivered(cursor=9, standing=Standing.PAUSED),
+        Delivered(cursor=9, standing=Standing.GONE),
+    ]
+    listening = Listening(subscription="shop/hook")
+    handle = await client.start_workflow(
+        SubscriptionWorkflow.run,
+        listening,
+        id=f"{workflow_id(deployment)}/listener",
+        task_queue=QUEUE,
+    )
+    _ = await handle.execute_update(SubscriptionWorkflow.test, listening)
+    while world.log.count("deliver") < 2:
+        await asyncio.sleep(0.02)
+    await asyncio.sleep(0.3)
+    await handle.signal(SubscriptionWorkflow.look_again)
+    await handle.result()
+
+
 SCENARIOS: tuple[Scenario, ...] = (
     instantiated,
     instantiating,
@@ -298,6 +328,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     gated,
     broken,
     previewed,
+    listened,
     unused,
     followed,  # last: it stays open, and would take from whoever comes after it
 )

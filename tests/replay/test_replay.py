@@ -37,6 +37,7 @@ def test_every_workflow_has_a_recorded_history() -> None:
         "ClusterRemoval",
         "ClusterStatus",
         "PlanPreview",
+        "Subscription",
     }
 
 

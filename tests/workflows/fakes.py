@@ -14,6 +14,7 @@ from emco.domain.contracts import (
     BeginRequest,
     Begun,
     ClusterRef,
+    Delivered,
     Drift,
     Ended,
     EndRequest,
@@ -27,6 +28,8 @@ from emco.domain.contracts import (
     Hooks,
     HooksRequest,
     HookStep,
+    Listening,
+    Notices,
     Outline,
     Planning,
     PlanRequest,
@@ -40,6 +43,7 @@ from emco.domain.contracts import (
     StatusRef,
     SteadyRequest,
     Step,
+    Tried,
     UnitRef,
     UnitResult,
     Units,
@@ -76,6 +80,7 @@ class World:
     refuse: dict[str, str] = field(default_factory=dict)
     away: set[str] = field(default_factory=set)
     drift: asyncio.Event = field(default_factory=asyncio.Event)
+    deliveries: list[Delivered] = field(default_factory=list)
     hold: dict[str, asyncio.Event] = field(default_factory=dict)
     targets: dict[str, Lifecycle] = field(default_factory=dict)
     hooks: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -373,6 +378,25 @@ class FakeStatus(Status):
         return self._world.followed.get_nowait()
 
 
+class FakeNotices(Notices):
+    """Answers what the test laid out, one after the other, and then goes on telling for ever."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    async def deliver(self, listening: Listening) -> Delivered:
+        await self._world.did("deliver")
+        if self._world.deliveries:
+            return self._world.deliveries.pop(0)
+        while True:
+            activity.heartbeat()
+            await asyncio.sleep(0.05)
+
+    async def test(self, listening: Listening) -> Tried:
+        await self._world.did("test")
+        return Tried(failure="it answered 500")
+
+
 def activities(world: World) -> list[Callable[..., Any]]:
     """Everything a worker needs to run our workflows against `world`."""
     groups = (
@@ -383,5 +407,6 @@ def activities(world: World) -> list[Callable[..., Any]]:
         FakeDrift(world),
         FakeGating(world),
         FakeStatus(world),
+        FakeNotices(world),
     )
     return [method for group in groups for method in group.activities()]

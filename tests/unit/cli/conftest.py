@@ -26,6 +26,7 @@ from emco.domain.status import ObjectKey, ObjectStatus, Phase, Ready, UnitRow
 from emco.settings import Settings
 from emco.store.crypto import Keyring
 from emco.store.store import Store
+from tests.listeners import RecordedListeners
 
 ROOT = Path(__file__).resolve().parents[3]
 BOUTIQUE = ROOT / "charts" / "online-boutique" / "emco.yaml"
@@ -127,7 +128,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Served, P
     _copy(database, template)
     operations = Scripted(store)
     config = uvicorn.Config(
-        create_app(store, operations, Settings(data=folder)),
+        create_app(store, operations, Settings(data=folder), listeners=RecordedListeners()),
         port=0,
         log_config=None,
         access_log=False,

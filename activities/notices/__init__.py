@@ -1,0 +1,1 @@
+"""Telling listeners of events: the sinks, and the guard before the network."""
