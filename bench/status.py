@@ -41,7 +41,8 @@ from emco.sandbox.clusters import Sandbox
 from emco.settings import Settings
 from emco.store.crypto import Keyring
 from emco.store.store import Store
-from tests.api.conftest import RecordedListeners, RecordedOperations
+from tests.api.conftest import RecordedOperations
+from tests.listeners import RecordedListeners
 from tests.contract.conftest import DEPLOYMENT, fill
 
 ROOT = Path(__file__).resolve().parents[1]
