@@ -42,8 +42,8 @@ from emco.settings import Settings
 from emco.store.crypto import Keyring
 from emco.store.store import Store
 from tests.api.conftest import RecordedOperations
-from tests.listeners import RecordedListeners
 from tests.contract.conftest import DEPLOYMENT, fill
+from tests.listeners import RecordedListeners
 
 ROOT = Path(__file__).resolve().parents[1]
 OWNER = short_name(DEPLOYMENT)

@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field
 
 from emco.domain.lifecycle import RUNNING, Lifecycle, Progress
+from emco.domain.releases import HookRow, HookState
 from emco.domain.status import (
     Deployed,
     ObjectKey,
@@ -65,6 +66,12 @@ class Severity(StrEnum):
 
 
 _RANKS: Final = {severity: rank for rank, severity in enumerate(Severity)}
+
+WAITING, OPEN, SHUT = "waiting", "open", "shut"
+"""What a gate tells: a unit waits for others, may start, or never will."""
+
+_QUIET_HOOKS: Final = frozenset({HookState.WAITING, HookState.STARTING})
+_BAD_HOOKS: Final = frozenset({HookState.FAILED, HookState.LOST})
 
 FAILED: Final = "failed"
 RECOVERED: Final = "recovered"
@@ -169,12 +176,54 @@ def news(before: UnitRow | None, after: UnitRow) -> News:
     ready = _ready(after) or told.ready
     health = _health(after) or told.health
     unit = _Subject(EventType.UNIT, after)
+    notes += _gate(before, after)
     notes += unit.change(View.DEPLOYED, told.deployed, deployed)
     notes += unit.change(View.READY, told.ready, ready)
     if health != told.health and (told.health or health == FAILED):
         notes.append(_health_note(after, told.health, health))
     remembered = Told(deployed=deployed, ready=ready, health=health, objects=objects)
     return News(after.model_copy(update={"told": remembered}), notes)
+
+
+def _gate(before: UnitRow | None, after: UnitRow) -> list[Note]:
+    """That a unit begins to wait for others, and how that ends."""
+    waited = before is not None and before.phase is Phase.WAITING
+    waits = after.phase is Phase.WAITING
+    if waited is waits:
+        return []
+    is_shut = after.phase is Phase.FAILED
+    return [
+        Note(
+            type=EventType.GATE,
+            app=after.app,
+            cluster=after.cluster,
+            source=WAITING if waited else "",
+            target=WAITING if waits else SHUT if is_shut else OPEN,
+            reason=after.phase,
+            message=after.message if waits or is_shut else "",
+            severity=Severity.ERROR if is_shut else Severity.INFO,
+        )
+    ]
+
+
+def hook_news(before: HookRow | None, after: HookRow) -> list[Note]:
+    """What a hook has come to, if that is new."""
+    source = before.state if before else HookState.WAITING
+    if source is after.state or after.state in _QUIET_HOOKS:
+        return []
+    return [
+        Note(
+            type=EventType.HOOK,
+            app=after.app,
+            cluster=after.cluster,
+            resource=after.key,
+            source=source,
+            target=after.state,
+            reason=after.event,
+            message=after.message,
+            severity=Severity.ERROR if after.state in _BAD_HOOKS else Severity.INFO,
+        )
+    ]
 
 
 def farewell(row: UnitRow) -> list[Note]:

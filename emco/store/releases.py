@@ -5,11 +5,13 @@ from collections.abc import Callable, Set
 from sqlalchemy import Connection, delete, insert, select, update
 
 from emco.domain.errors import NotFound
+from emco.domain.events import hook_news
 from emco.domain.plan.hooks import Scope
 from emco.domain.releases import OPEN, HookRow, ReleaseRow
 from emco.domain.resource import Address
 from emco.store import tables as t
 from emco.store.engine import Database
+from emco.store.events import append
 from emco.store.reader import resource_id
 
 
@@ -166,6 +168,7 @@ class Releases:
                 connection.execute(
                     update(t.hook).where(*mine).values(document=new.model_dump(mode="json"))
                 )
+            append(connection, [(deployment, hook_news(old, new))])
             return new
 
         return self._database.write(work)

@@ -6,8 +6,19 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emco.domain.events import EventType, Note, Severity, farewell, news, progress_news, standing
+from emco.domain.events import (
+    EventType,
+    Note,
+    Severity,
+    farewell,
+    hook_news,
+    news,
+    progress_news,
+    standing,
+)
 from emco.domain.lifecycle import Lifecycle, Outcome, Verb, accept, ended
+from emco.domain.plan.hooks import Event
+from emco.domain.releases import HookRow, HookState
 from emco.domain.status import Deployed, ObjectKey, ObjectStatus, Phase, Ready, UnitRow
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -236,3 +247,38 @@ def test_an_operation_that_takes_the_place_of_another_is_told_too() -> None:
     second = accept(first, Verb.UPDATE, "d", now=NOW, operation="op2", supersede=True)
     (note,) = progress_news(first, second)
     assert (note.source, note.target, note.reason) == ("Instantiating", "Instantiating", "update")
+
+
+def test_a_gate_tells_that_it_is_waited_at_and_how_that_ends() -> None:
+    waiting = row(Phase.WAITING)
+    assert story(waiting, waiting, row(Phase.APPLYING)) == [
+        [("gate", "", "", "waiting")],
+        [],
+        [("gate", "", "waiting", "open"), ("unit", "deployed", "", "Applying")],
+    ]
+    assert ("gate", "", "waiting", "shut") in story(waiting, row(Phase.FAILED))[1]
+
+
+def test_a_hook_tells_what_it_has_come_to_and_each_thing_once() -> None:
+    def run(state: HookState) -> HookRow:
+        return HookRow(
+            id="1",
+            run="1",
+            event=Event.PRE_INSTALL,
+            key=key("migrate"),
+            app="a",
+            cluster="edge+c1",
+            state=state,
+            since=NOW,
+        )
+
+    states = [HookState.STARTING, HookState.RUNNING, HookState.RUNNING, HookState.FAILED]
+    rows = [None, *map(run, states)]
+    told = [hook_news(old, new) for old, new in pairwise(rows) if new]
+    assert [[(n.target, n.severity) for n in notes] for notes in told] == [
+        [],
+        [("Running", Severity.INFO)],
+        [],
+        [("Failed", Severity.ERROR)],
+    ]
+    assert told[1][0].reason == "pre-install"
