@@ -15,7 +15,7 @@ from emco.domain.resource import Address
 from emco.domain.status import Footprint, ObjectKey, Phase, UnitRow
 from emco.store import tables as t
 from emco.store.engine import Database
-from emco.store.events import Told, append, tell_lifecycle
+from emco.store.events import Telling, append, tell_lifecycle
 from emco.store.reader import Reader, not_found
 
 
@@ -144,7 +144,7 @@ class Deployments:
                 )
             )
             rows = connection.execute(select(t.unit).where(t.unit.c.deployment == owner))
-            told: list[Told] = []
+            told: list[Telling] = []
             for row in rows.all():
                 unit = UnitRow.model_validate(row.document)
                 if unit.phase is not Phase.RETRYING:
