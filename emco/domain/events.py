@@ -176,34 +176,37 @@ def news(before: UnitRow | None, after: UnitRow) -> News:
     ready = _ready(after) or told.ready
     health = _health(after) or told.health
     unit = _Subject(EventType.UNIT, after)
-    notes += _gate(before, after)
+    gate = _gate(told.gate, after)
+    if gate != told.gate:
+        notes.append(_gate_note(after, told.gate, gate))
     notes += unit.change(View.DEPLOYED, told.deployed, deployed)
     notes += unit.change(View.READY, told.ready, ready)
     if health != told.health and (told.health or health == FAILED):
         notes.append(_health_note(after, told.health, health))
-    remembered = Told(deployed=deployed, ready=ready, health=health, objects=objects)
+    remembered = Told(deployed=deployed, ready=ready, health=health, gate=gate, objects=objects)
     return News(after.model_copy(update={"told": remembered}), notes)
 
 
-def _gate(before: UnitRow | None, after: UnitRow) -> list[Note]:
-    """That a unit begins to wait for others, and how that ends."""
-    waited = before is not None and before.phase is Phase.WAITING
-    waits = after.phase is Phase.WAITING
-    if waited is waits:
-        return []
-    is_shut = after.phase is Phase.FAILED
-    return [
-        Note(
-            type=EventType.GATE,
-            app=after.app,
-            cluster=after.cluster,
-            source=WAITING if waited else "",
-            target=WAITING if waits else SHUT if is_shut else OPEN,
-            reason=after.phase,
-            message=after.message if waits or is_shut else "",
-            severity=Severity.ERROR if is_shut else Severity.INFO,
-        )
-    ]
+def _gate(told: str, row: UnitRow) -> str:
+    """Whether a unit waits for others, or how that ended; as before while it does neither."""
+    if row.phase is Phase.WAITING:
+        return WAITING
+    if told != WAITING:
+        return told
+    return SHUT if row.phase is Phase.FAILED else OPEN
+
+
+def _gate_note(row: UnitRow, source: str, target: str) -> Note:
+    return Note(
+        type=EventType.GATE,
+        app=row.app,
+        cluster=row.cluster,
+        source=source,
+        target=target,
+        reason=row.phase,
+        message="" if target == OPEN else row.message,
+        severity=Severity.ERROR if target == SHUT else Severity.INFO,
+    )
 
 
 def hook_news(before: HookRow | None, after: HookRow) -> list[Note]:
@@ -250,6 +253,8 @@ def standing(row: UnitRow) -> list[Note]:
     unit = _Subject(EventType.UNIT, row)
     notes += unit.change(View.DEPLOYED, "", told.deployed)
     notes += unit.change(View.READY, "", told.ready)
+    if told.gate:
+        notes.append(_gate_note(row, "", told.gate))
     if told.health == FAILED:
         notes.append(_health_note(row, "", FAILED))
     return notes

@@ -5,6 +5,7 @@ reaches: itself, its network, the metadata service of its cloud. Names say nothi
 it is the resolved address that counts.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -27,6 +28,11 @@ _NAT64: Final = IPv6Network("64:ff9b::/96")
 _COMPATIBLE: Final = IPv6Network("::/96")
 _LOCAL_ALL_THE_SAME: Final = (IPv4Network("168.63.129.16/32"), IPv4Network("192.0.0.0/24"))
 """Metadata services of clouds, at addresses that look public to some versions of Python."""
+
+# A last label that is a number makes an address of it to some and a name to others (127.1, 0x7f000001).
+_NAME: Final = re.compile(
+    r"([a-z0-9_]([-a-z0-9_]*[a-z0-9_])?\.)*(?!0x[0-9a-f]*$)[a-z_]([-a-z0-9_]*[a-z0-9_])?"
+)
 
 _DEFAULT_PORTS: Final = {"https": 443, "http": 80}
 
@@ -78,6 +84,8 @@ def place_of(url: str, allowance: Allowance) -> Place:
         raise Invalid("Invalid URL", str(error)) from None
     if parts.scheme not in _DEFAULT_PORTS or not host:
         raise Invalid("Invalid URL", "write https://host/path")
+    if literal(host) is None and not _NAME.fullmatch(host):
+        raise Invalid("Invalid URL", f"'{host}' is neither a name nor an address as it is written")
     if "@" in parts.netloc:
         raise Invalid("Invalid URL", "no credentials in it: use a header, whose value is sealed")
     if parts.fragment:

@@ -120,6 +120,7 @@ class Told(_Row):
     deployed: str = ""
     ready: str = ""
     health: str = ""
+    gate: str = ""
     objects: tuple[ObjectTold, ...] = ()
 
 

@@ -24,7 +24,8 @@ from emco.store.reader import Reader
 
 FORGOTTEN_AT_ONCE: Final = 1000
 
-Told = tuple[Address, Sequence[Note]]
+Telling = tuple[Address, Sequence[Note]]
+"""Whose notes they are, and the notes."""
 
 
 class Extent(NamedTuple):
@@ -119,7 +120,7 @@ class Events:
         return self._database.write(work)
 
 
-def append(connection: Connection, told: Iterable[Told]) -> None:
+def append(connection: Connection, told: Iterable[Telling]) -> None:
     """Inside a transaction, as its last step: who writes events waits for the one before here."""
     now = datetime.now(UTC)
     events = [
@@ -169,7 +170,7 @@ def touch(connection: Connection) -> None:
     connection.execute(update(t.event_log).values(touched=t.event_log.c.touched + 1))
 
 
-def _standing(connection: Connection, project: str, deployment: str) -> Iterator[Told]:
+def _standing(connection: Connection, project: str, deployment: str) -> Iterator[Telling]:
     view = Reader(connection)
     for owner, _ in view.specs(Deployment, Address.of(Project, [project])):
         if deployment in ("", short_name(owner)):

@@ -58,7 +58,8 @@ class Tail:
         """Events after `cursor` in order; raises `Forgotten` when some of them are."""
         if self._extent is not None:
             require_kept(self._extent, cursor)
-        if self._kept and self._kept[0].sequence <= cursor + 1:
+        is_fresh = self._looking is not None and not self._looking.done()
+        if is_fresh and self._kept and self._kept[0].sequence <= cursor + 1:
             start = bisect_right(self._kept, cursor, key=lambda event: event.sequence)
             return self._kept[start : start + limit]
         return await asyncio.to_thread(self._store.events, cursor, limit=limit)
@@ -89,6 +90,8 @@ class Tail:
 
     async def _keep(self, now: Extent) -> None:
         """Have the newest events in memory, without a hole between them."""
+        if self._kept and self._kept[-1].sequence > now.last:
+            self._kept = []  # the database is another one, from a backup
         known = self._kept[-1].sequence if self._kept else now.last - JUST_WRITTEN
         start = max(known, now.last - KEPT, now.forgotten)
         try:

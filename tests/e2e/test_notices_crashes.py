@@ -1,5 +1,6 @@
 """Ten thousand events, three listeners that behave badly, and processes that are killed all the time."""
 
+import asyncio
 import random
 import threading
 import time
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from temporalio.client import Client
 
 from emco.domain.events import EventType, Note, Severity
 from emco.domain.kinds.delivery import Deployment
@@ -27,6 +29,8 @@ EVENTS, AT_ONCE, WRITE_SECONDS = 10_000, 25, 30
 KILLS = ("worker", "temporal", "api", "worker", "temporal", "worker", "api")
 SECRET = "whsec_" + "a2V5" * 8
 SEVERITIES = tuple(Severity)
+MOST_HISTORY = 500
+"""Ten thousand events are told, and a twentieth of that is Temporal's business, crashes included."""
 
 
 class Fragile(System):
@@ -159,6 +163,15 @@ def test_each_listener_hears_exactly_what_it_asked_for(fragile: Fragile) -> None
         assert one.receiver.ids == one.expected(first), name
         assert store.dead_letters(Address.of(StatusSubscription, ["shop", name])) == []
     store.close()
+    lengths = asyncio.run(history_lengths(fragile.temporal))
+    assert max(lengths) < MOST_HISTORY, lengths
+
+
+async def history_lengths(address: str) -> list[int]:
+    """Events in Temporal's histories of the listeners' workflows."""
+    client = await Client.connect(address)
+    handles = [client.get_workflow_handle(f"subscription/shop/{name}") for name in LISTENERS]
+    return [(await handle.describe()).history_length for handle in handles]
 
 
 def all_began(store: Store) -> bool:

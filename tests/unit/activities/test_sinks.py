@@ -155,12 +155,14 @@ async def test_the_name_stays_in_the_host_header(receiver: Receiver) -> None:
     assert request.headers["x-own"] == "1"
 
 
-@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "[::ffff:127.0.0.1]"])
+@pytest.mark.parametrize(
+    "host", ["localhost", "127.0.0.1", "[::ffff:127.0.0.1]", "2130706433", "127.1", "0x7f000001"]
+)
 async def test_nothing_is_sent_to_where_a_listener_must_not_be(
     receiver: Receiver, host: str
 ) -> None:
     """The name says nothing: what counts is what it resolves to."""
-    with pytest.raises(Undelivered, match=r"not public|https only"):
+    with pytest.raises(Undelivered, match=r"not public|https only|neither a name nor"):
         await post(f"http://{host}:{receiver.port}/e", Allowance.parse("10.0.0.0/8"))
     assert receiver.asked == []
 

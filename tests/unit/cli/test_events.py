@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from emco.domain.resource import Address
 from tests.unit.cli.conftest import Emco, Served
 
 DEPLOYMENT = "shop/online-boutique/v1/boutique"
+PAGE = Path(__file__).resolve().parents[3] / "docs" / "notifications.md"
 AT = Address.of(Deployment, DEPLOYMENT.split("/"))
 
 
@@ -100,3 +102,15 @@ def test_a_command_that_cannot_be_run_is_said_so(
     done = emco("subscribe", DEPLOYMENT, "--exec", command)
     assert done.exit_code == 2
     assert "error:" in done.stderr
+
+
+def test_the_subscription_in_the_user_guide_can_be_applied(
+    boutique: Served, emco: Emco, tmp_path: Path
+) -> None:
+    (text,) = re.findall(r"```yaml\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    path = tmp_path / "pager.yaml"
+    path.write_text(text.replace("whsec_…", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"))
+    done = emco("apply", "-f", str(path))
+    assert done.exit_code == 0, done.stderr
+    shown = emco("get", "status-subscription", "shop/pager", "-o", "json").stdout
+    assert json.loads(shown)["spec"]["sink"]["signingSecrets"] == ["**********"]

@@ -115,6 +115,14 @@ def test_administrators_open_what_they_want(
         "https://example.com/\n",
         "https://éxample.com/",
         "https://[::1",
+        "https://2130706433/",
+        "https://127.1/",
+        "https://0177.0.0.1/",
+        "https://0x7f000001/",
+        "https://0x7f.1/",
+        "https://%31%32%37.0.0.1/",
+        "https://-example.com/",
+        "https://example..com/",
     ],
 )
 def test_what_is_no_plain_url_is_invalid(url: str) -> None:
@@ -141,6 +149,8 @@ def test_what_can_be_told_without_resolving_is_told_at_once(url: str) -> None:
 def test_a_url_leads_to_a_place() -> None:
     assert place_of("https://Example.com./x", NOTHING) == Place("https", "example.com", 443)
     assert place_of("https://example.com:8443", NOTHING).port == 8443
+    assert place_of("https://a-b.1x.svc_1.c0m/", NOTHING).host == "a-b.1x.svc_1.c0m"
+    assert place_of("https://xn--bcher-kva.example/", NOTHING).host == "xn--bcher-kva.example"
     assert place_of("http://h:80/", Allowance.parse("h")) == Place("http", "h", 80)
     with pytest.raises(Forbidden):
         place_of("http://h/", Allowance.parse("g"))
