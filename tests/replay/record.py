@@ -251,6 +251,21 @@ async def broken(client: Client, world: World, deployment: str) -> None:
     await _until(world, Progress.INSTANTIATE_FAILED)
 
 
+async def hooked(client: Client, world: World, deployment: str) -> None:
+    """Hooks around everything, a test that fails, and the end of it all."""
+    world.hooks = {
+        "frontend": ("pre-install a", "pre-install b", "post-install c", "pre-delete d", "test e"),
+        "cart": ("post-delete f", "test g"),
+    }
+    world.refuse["test g and tidies up"] = "no"
+    await instantiated(client, world, deployment)
+    handle = _handle(client, deployment)
+    _ = await handle.execute_update(DeploymentWorkflow.test, Request())
+    await _logged(world, "end test failed")
+    _ = await handle.execute_update(DeploymentWorkflow.terminate, Request())
+    await handle.result()
+
+
 async def previewed(client: Client, world: World, deployment: str) -> None:
     """A plan that is only looked at."""
     await client.execute_workflow(
@@ -327,6 +342,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     ordered,
     gated,
     broken,
+    hooked,
     previewed,
     listened,
     unused,

@@ -36,6 +36,7 @@ def test_every_workflow_has_a_recorded_history() -> None:
         "ClusterRollout",
         "ClusterRemoval",
         "ClusterStatus",
+        "ClusterTest",
         "PlanPreview",
         "Subscription",
     }
