@@ -1,6 +1,7 @@
 """Hooks under emco and under helm itself: the same chart must do the same things in the same order."""
 
 import subprocess
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,11 +13,13 @@ import yaml
 from emco.sandbox import processes
 from emco.sandbox.clusters import ClusterInfo
 from emco.sandbox.toolchain import Tools
+from tests.e2e.proxy import Proxy
 from tests.e2e.recorder import Recorder
 from tests.e2e.system import Kube, Shop, chart, config_map, deployment, pack
 
 CHARTS = Path(__file__).resolve().parents[2] / "charts" / "testing"
 WHEN = ("pre", "post")
+CANCEL_SECONDS = 8
 RESOURCES = ("cfg", "kept", "svc", "sa", "w")
 """The objects of the torture chart that are no hooks."""
 
@@ -418,3 +421,76 @@ def test_helm_sees_every_release_as_it_is(
     assert (listed["revision"], listed["status"]) == ("3", "failed")
     assert shop.terminate() == "Terminated"
     assert yaml.safe_load(helm("list", "-o", "yaml")) == []
+
+
+# -- how long, and who runs it ----------------------------------------------------------------------
+
+
+def test_a_hook_that_takes_too_long_has_failed(shop: Shop) -> None:
+    slow = annotated(job("slow", seconds=60), "pre-install")
+    slow["metadata"]["annotations"]["emco.io/hook-timeout"] = "2s"
+    shop.deployment({"web": chart("web", config_map("a"), slow)}, {"web": ["c1"]})
+    assert shop.instantiate() == "InstantiateFailed"
+    assert "did not finish within 2 s" in shop.explain()["message"]
+
+
+def test_a_stop_ends_the_wait_for_a_hook_and_a_resume_goes_on_with_the_same_run(
+    shop: Shop, kubes: dict[str, Kube]
+) -> None:
+    hook = annotated(job("slow", seconds=12), "pre-install")
+    shop.deployment({"web": chart("web", config_map("a"), hook)}, {"web": ["c1"]})
+    with Recorder(kubes["c1"], shop.namespace) as recorder:
+        shop.verb("instantiate")
+        shop.until(lambda: [h["state"] for h in shop.explain()["hooks"]] == ["Running"])
+        asked = time.monotonic()
+        shop.verb("stop")
+        assert shop.settle() == "InstantiateStopped"
+        assert time.monotonic() - asked < CANCEL_SECONDS
+        shop.verb("resume")
+        assert shop.settle() == "Instantiated"
+    assert [event for event in recorder.events if "Job" in event] == [
+        "created Job slow",
+        "succeeded Job slow",
+    ]
+
+
+def test_what_takes_the_place_of_an_operation_removes_the_hook_that_it_ran(
+    shop: Shop, kubes: dict[str, Kube]
+) -> None:
+    hook = annotated(job("slow", seconds=60), "pre-install")
+    shop.deployment({"web": chart("web", config_map("a"), hook)}, {"web": ["c1"]})
+    with Recorder(kubes["c1"], shop.namespace) as recorder:
+        shop.verb("instantiate")
+        shop.until(lambda: [h["state"] for h in shop.explain()["hooks"]] == ["Running"])
+        assert shop.terminate() == "Terminated"
+    assert [event for event in recorder.events if "Job" in event] == [
+        "created Job slow",
+        "deleted Job slow",
+    ]
+
+
+def test_a_cluster_that_is_away_is_passed_over_by_a_hook_that_runs_once_for_all(
+    new_shop: Callable[[], Shop], clusters: list[ClusterInfo], kubes: dict[str, Kube]
+) -> None:
+    shop = new_shop()
+    migrate = annotated(job("migrate"), "pre-install")
+    migrate["metadata"]["annotations"]["emco.io/hook-scope"] = "deployment"
+    with Proxy(clusters[0].server) as proxy:
+        through = clusters[0].kubeconfig.read_text().replace(clusters[0].server, proxy.url)
+        shop.cloud({"c1": through, "c2": clusters[1].kubeconfig.read_text()})
+        proxy.cut()
+        shop.deployment({"web": chart("web", config_map("a"), migrate)}, {"web": ["c1", "c2"]})
+        with Recorder(kubes["c1"], shop.namespace) as first:
+            shop.verb("instantiate")
+            shop.until(lambda: "waits for the pre-install hook" in str(shop.explain()["units"]))
+            shop.until(
+                lambda: (
+                    kubes["c2"].get(f"/api/v1/namespaces/{shop.namespace}/configmaps/a") is not None
+                )
+            )
+            proxy.mend()
+            assert shop.settle() == "Instantiated"
+        assert not [event for event in first.events if "Job" in event]
+        (hook,) = shop.explain()["hooks"]
+        assert (hook["cluster"], hook["attempt"]) == (f"{shop.name}+c2", 1)
+        assert shop.terminate() == "Terminated"
