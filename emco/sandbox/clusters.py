@@ -128,6 +128,7 @@ def _describe(name: str, folder: Path, ports: controlplane.Ports, tools: Tools, 
     kubeconfig = folder / "kubeconfig"
     kubeconfig.touch(mode=0o600)
     kubeconfig.write_text(controlplane.kubeconfig(name, folder, ports))
+    controlplane.write_logs(folder)
     document = {
         "name": name,
         "ports": ports.as_dict(),

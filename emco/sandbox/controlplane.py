@@ -29,6 +29,10 @@ class Ports:
         return asdict(self)
 
 
+LOGS: Final = "logs.yaml"
+POD_LOG: Final = ("this pod is simulated", "it does nothing, and this is all it says")
+
+
 def commands(folder: Path, ports: Ports, tools: Tools) -> dict[str, list[str]]:
     """Program to command line, in the order in which they are started."""
     pki = folder / "pki"
@@ -64,6 +68,7 @@ def commands(folder: Path, ports: Ports, tools: Tools) -> dict[str, list[str]]:
             f"--service-account-key-file={pki / 'sa.key'}",
             f"--service-account-signing-key-file={pki / 'sa.key'}",
             "--service-account-issuer=https://kubernetes.default.svc.cluster.local",
+            "--kubelet-preferred-address-types=InternalIP",
             "--enable-priority-and-fairness=false",
             "--max-requests-inflight=0",
             "--max-mutating-requests-inflight=0",
@@ -97,12 +102,28 @@ def commands(folder: Path, ports: Ports, tools: Tools) -> dict[str, list[str]]:
             f"--kubeconfig={kubeconfig}",
             "--manage-all-nodes=true",
             *(f"--config={stage}" for stage in sorted(STAGES.glob("*.yaml"))),
+            f"--config={folder / LOGS}",
+            f"--tls-cert-file={pki / 'admin.crt'}",
+            f"--tls-private-key-file={pki / 'admin.key'}",
             f"--node-port={ports.kubelet}",
             f"--server-address=127.0.0.1:{ports.kubelet}",
             "--node-lease-duration-seconds=200",
             "--v=WARN",
         ],
     }
+
+
+def write_logs(folder: Path) -> None:
+    """What every pod of the cluster has in its log, and where the simulated kubelet finds it."""
+    log = folder / "pod.log"
+    log.write_text("".join(f"2026-01-01T00:00:00Z stdout F {line}\n" for line in POD_LOG))
+    document = {
+        "apiVersion": "kwok.x-k8s.io/v1alpha1",
+        "kind": "ClusterLogs",
+        "metadata": {"name": "every-pod"},
+        "spec": {"logs": [{"logsFile": str(log)}]},
+    }
+    (folder / LOGS).write_text(yaml.safe_dump(document))
 
 
 def kubeconfig(name: str, folder: Path, ports: Ports) -> str:

@@ -12,6 +12,7 @@ import yaml
 
 from emco.sandbox import processes
 from emco.sandbox.clusters import ClusterInfo
+from emco.sandbox.controlplane import POD_LOG
 from emco.sandbox.toolchain import Tools
 from tests.e2e.proxy import Proxy
 from tests.e2e.recorder import Recorder
@@ -321,6 +322,7 @@ def test_a_failing_hook_leaves_what_helm_leaves(new_pair: Callable[[], Pair]) ->
             if verb != "test":
                 told = pair.shop.explain()["message"]
                 assert "no such table" in told
+                assert POD_LOG[-1] in told
 
     with ThreadPoolExecutor(len(FAILURES)) as side_by_side:
         running = {f"{v} {e}": side_by_side.submit(one, v, e) for v, e in FAILURES}
