@@ -6,7 +6,6 @@ object that is not there was never made, and one that is there is waited for, no
 """
 
 import asyncio
-import base64
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -17,11 +16,11 @@ from activities.clusters import Cluster, Clusters, NotReady
 from activities.failures import is_final, translated
 from activities.ground import Ground
 from activities.heartbeat import heartbeating
-from activities.ours import foreign, is_ours
+from activities.hook_objects import HookObjects, Vanished
 from activities.planning import StoredPlanning
 from activities.progress import first_scheduled, next_try
 from activities.releases import Releases, best_effort
-from activities.watches import Watch, Watches
+from activities.watches import Watches
 from emco.domain.contracts import (
     HookPlan,
     HookRef,
@@ -34,14 +33,11 @@ from emco.domain.contracts import (
     UnitResult,
 )
 from emco.domain.errors import EmcoError, Invalid, Unavailable
-from emco.domain.health import pod_trouble
 from emco.domain.names import deployment_address
 from emco.domain.plan import hooks as rules
-from emco.domain.plan import manifests
-from emco.domain.plan.hooks import DeletePolicy, End, Event, Goal, Hook, Scope
-from emco.domain.plan.model import Manifest, Rendered
+from emco.domain.plan.hooks import DeletePolicy, Event, Goal, Hook, Scope
+from emco.domain.plan.model import Rendered
 from emco.domain.plan.steps import outline
-from emco.domain.plan.values import hidden
 from emco.domain.releases import (
     OPEN,
     HookRow,
@@ -54,22 +50,13 @@ from emco.domain.releases import (
     pending,
 )
 from emco.domain.resource import Address
-from emco.domain.status import ObjectKey, Phase
+from emco.domain.status import Phase
 from emco.store.store import Store
 
-LAST_LINES: Final = 10
 LOOK_SECONDS: Final = 0.5
-"""Between two looks at the store for a hook that another cluster runs, and of a watch at what it missed."""
+"""Between two looks at the store for a hook that another cluster runs."""
 LEADER_PATIENCE: Final = timedelta(seconds=20)
 """How long a cluster that was to run a hook for all may be away before another one does it instead."""
-
-
-class _Failed(Exception):
-    """The hook failed; the text says why."""
-
-
-class _Lost(Exception):
-    """The hook's object is gone and nobody saw how it ended."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +70,8 @@ class _Job:
     siblings: Sequence[Hook]
     rendered: Rendered
     row: HookRow
-    timeout: timedelta
+    seconds: int
+    """How long it may take."""
 
     @property
     def goal(self) -> Goal:
@@ -107,7 +95,7 @@ class ClusterHooks(Hooks):
         releases: Releases,
     ) -> None:
         self._store, self._clusters, self._planning = store, clusters, planning
-        self._watches, self._ground, self._releases = watches, ground, releases
+        self._objects, self._ground, self._releases = HookObjects(watches), ground, releases
 
     # -- which hooks ----------------------------------------------------------------------------
 
@@ -200,7 +188,6 @@ class ClusterHooks(Hooks):
         siblings = rules.hooks_of(rendered.hooks, Event(ref.event))
         hook = siblings[ref.index]
         run = self._run(ref, release, Goal(ref.goal))
-        seconds = hook.timeout or self._store.policies(deployment).hook_timeout
         return _Job(
             ref=ref,
             deployment=deployment,
@@ -209,7 +196,7 @@ class ClusterHooks(Hooks):
             siblings=siblings,
             rendered=rendered,
             row=_first(hook, run, ref.app, ref.cluster, ref.cluster),
-            timeout=timedelta(seconds=seconds),
+            seconds=hook.timeout or self._store.policies(deployment).hook_timeout,
         )
 
     @property
@@ -234,21 +221,36 @@ class ClusterHooks(Hooks):
             return row
         try:
             if row.state is HookState.STARTING:
-                row = await self._create(cluster, job, row)
+                row = await self._started(cluster, job, row)
             if row.state is HookState.RUNNING:
-                row = await self._until_ended(cluster, job, row)
-        except _Lost:
+                row = await self._ended(cluster, job, row)
+        except Vanished:
             row = await self._move(job, row, HookState.LOST, message="gone, its end was not seen")
-        except (_Failed, EmcoError) as error:
-            if isinstance(error, EmcoError) and not is_final(error):
+        except EmcoError as error:
+            if not is_final(error):
                 raise
             row = await self._move(job, row, HookState.FAILED, message=str(error))
         if row.state in (HookState.FAILED, HookState.SUCCEEDED) and row.uid:
-            _, key = await cluster.locate(job.hook.key, job.release.namespace)
-            await cluster.let_go(key, uid=row.uid, finalizer=rules.FINALIZER)
+            await self._objects.let_go(cluster, job.hook, job.release, row)
         if row.state is HookState.FAILED:
             await self._tidy_after_failure(cluster, job)
         return self._checked(job, row)
+
+    async def _started(self, cluster: Cluster, job: _Job, row: HookRow) -> HookRow:
+        metadata = (await self._objects.put(cluster, job.hook, job.release, row))["metadata"]
+        made = datetime.fromisoformat(metadata["creationTimestamp"])
+        return await self._move(
+            job, row, HookState.RUNNING, uid=metadata["uid"], began=max(made, row.since)
+        )
+
+    async def _ended(self, cluster: Cluster, job: _Job, row: HookRow) -> HookRow:
+        hook, release = job.hook, job.release
+        end = await self._objects.end(cluster, hook, release, row, seconds=job.seconds)
+        if end.is_success:
+            return await self._move(job, row, HookState.SUCCEEDED)
+        words = await self._objects.last_words(cluster, hook, release, job.rendered)
+        why = "; ".join(filter(None, (end.why, words)))
+        return await self._move(job, row, HookState.FAILED, message=why)
 
     def _checked(self, job: _Job, row: HookRow) -> HookRow:
         """The row of a hook that succeeded; raises what became of it otherwise."""
@@ -315,84 +317,6 @@ class ClusterHooks(Hooks):
 
         return await asyncio.to_thread(self._store.change_hook, job.deployment, job.row, change)
 
-    # -- on the cluster -------------------------------------------------------------------------
-
-    async def _create(self, cluster: Cluster, job: _Job, row: HookRow) -> HookRow:
-        """Its object is there for this attempt; put there now unless it was before a crash.
-
-        One that is there from earlier and is not to be replaced is applied over, as with Helm 4:
-        if it has finished, so has the hook.
-        """
-        _, key = await cluster.locate(job.hook.key, job.release.namespace)
-        live = await cluster.get(key, metadata_only=True)
-        if live is None or _mark_of(live) != row.mark:
-            if live is not None and not is_ours(live, job.release.owner, job.ref.app):
-                raise foreign(live, key, job.ref.cluster, job.ref.app)
-            if live is not None and job.hook.is_deleted(DeletePolicy.BEFORE_CREATION):
-                await self._delete(cluster, key, live)
-            live = await cluster.apply(key, _marked(job, row))
-        metadata = live["metadata"]
-        made = datetime.fromisoformat(metadata["creationTimestamp"])
-        return await self._move(
-            job, row, HookState.RUNNING, uid=metadata["uid"], began=max(made, row.since)
-        )
-
-    async def _until_ended(self, cluster: Cluster, job: _Job, row: HookRow) -> HookRow:
-        resource, key = await cluster.locate(job.hook.key, job.release.namespace)
-        if not job.hook.runs_to_completion and key.kind != "CustomResourceDefinition":
-            return await self._move(job, row, HookState.SUCCEEDED)
-        left = (row.began or self._now) + job.timeout - self._now
-        selector = manifests.selector(job.release.owner)
-        try:
-            async with asyncio.timeout(max(left.total_seconds(), 0)):
-                async with self._watches.on(cluster, resource, key.namespace, selector) as watch:
-                    end = await self._end_of(cluster, watch, key, row.uid)
-        except TimeoutError:
-            seconds = int(job.timeout.total_seconds())
-            end = End(is_success=False, why=f"it did not finish within {seconds} s")
-        if end.is_success:
-            return await self._move(job, row, HookState.SUCCEEDED)
-        raise _Failed("; ".join(filter(None, (end.why, await self._last_words(cluster, job, key)))))
-
-    async def _end_of(self, cluster: Cluster, watch: Watch, key: ObjectKey, uid: str) -> End:
-        """How the object with that uid ended; `_Lost` when it vanished before."""
-
-        def seen() -> Manifest | None:
-            live = watch.get(key.name)
-            return live if live and live["metadata"]["uid"] == uid else None
-
-        while True:
-            await watch.until(lambda: (live := seen()) is None or rules.end_of(live) is not None)
-            live = seen() or await cluster.get(key)  # the watch may not have seen it yet
-            if live is None or live["metadata"]["uid"] != uid:
-                raise _Lost
-            if (end := rules.end_of(live)) is not None:
-                return end
-            await asyncio.sleep(LOOK_SECONDS)
-
-    async def _last_words(self, cluster: Cluster, job: _Job, key: ObjectKey) -> str:
-        """What the hook's pods say of themselves, and the end of their logs, without secrets."""
-        resource = await cluster.resource("v1", "Pod")
-        is_job = key.kind == "Job"
-        pods, _ = await cluster.list_objects(
-            resource,
-            key.namespace,
-            selector=f"batch.kubernetes.io/job-name={key.name}" if is_job else "",
-            field="" if is_job else f"metadata.name={key.name}",
-        )
-        if not pods:
-            return ""
-        pod = max(pods, key=lambda p: str(p["metadata"]["creationTimestamp"]))
-        name = pod["metadata"]["name"]
-        ended = rules.end_of({**pod, "kind": "Pod"})
-        trouble = pod_trouble(pod) or (ended.why if ended else "")
-        lines = await cluster.last_lines(key.namespace, name, LAST_LINES)
-        told = [
-            f"Pod {name}: {trouble}" if trouble else "",
-            f"its log ends: {lines}" if lines else "",
-        ]
-        return hidden("; ".join(filter(None, told)), {"secret": _secrets(job.rendered)})
-
     # -- tidying up -----------------------------------------------------------------------------
 
     async def _after(self, cluster: Cluster, job: _Job) -> None:
@@ -401,7 +325,7 @@ class ClusterHooks(Hooks):
             return
         for hook in reversed(job.siblings):
             if hook.is_deleted(DeletePolicy.SUCCEEDED):
-                await self._delete_hook(cluster, job, hook)
+                await self._objects.delete(cluster, hook, job.release)
         if job.hook.event != job.goal.after:
             return
         if job.goal is Goal.DELETE:
@@ -414,22 +338,10 @@ class ClusterHooks(Hooks):
 
     async def _tidy_after_failure(self, cluster: Cluster, job: _Job) -> None:
         if job.hook.is_deleted(DeletePolicy.FAILED):
-            await self._delete_hook(cluster, job, job.hook)
+            await self._objects.delete(cluster, job.hook, job.release)
         for hook in job.siblings[: job.hook.index]:
             if hook.is_deleted(DeletePolicy.SUCCEEDED):
-                await self._delete_hook(cluster, job, hook)
-
-    async def _delete_hook(self, cluster: Cluster, job: _Job, hook: Hook) -> None:
-        _, key = await cluster.locate(hook.key, job.release.namespace)
-        live = await cluster.get(key, metadata_only=True)
-        if live is not None and is_ours(live, job.release.owner, job.ref.app):
-            await self._delete(cluster, key, live)
-
-    async def _delete(self, cluster: Cluster, key: ObjectKey, live: Manifest) -> None:
-        uid = live["metadata"]["uid"]
-        await cluster.let_go(key, uid=uid, finalizer=rules.FINALIZER)
-        await cluster.delete(key, uid=uid, background=True)
-        await cluster.until_gone(key, uid)
+                await self._objects.delete(cluster, hook, job.release)
 
     async def abandon(
         self, cluster: Cluster, unit: UnitRef, release: ReleaseRow, *, keep: str
@@ -441,10 +353,7 @@ class ClusterHooks(Hooks):
             if not mine or row.state not in OPEN or row.run == keep:
                 continue
             with suppress(NotReady):  # its kind is not served any more, so nothing of it is there
-                _, key = await cluster.locate(row.key, release.namespace)
-                live = await cluster.get(key, metadata_only=True)
-                if live is not None and _mark_of(live) == row.mark:
-                    await self._delete(cluster, key, live)
+                await self._objects.delete_attempt(cluster, row, release)
             await asyncio.to_thread(self._give_up, deployment, row)
 
     def _give_up(self, deployment: Address, row: HookRow) -> None:
@@ -508,37 +417,3 @@ def _first(hook: Hook, run: str, app: str, leader: str, here: str) -> HookRow:
         scope=hook.scope,
         since=datetime.now(UTC),
     )
-
-
-def _mark_of(live: Manifest) -> str:
-    return str((live["metadata"].get("annotations") or {}).get(rules.RUN_ANNOTATION, ""))
-
-
-def _marked(job: _Job, row: HookRow) -> Manifest:
-    """The hook's object with our mark, and the finalizer where its work has an end."""
-    item = job.hook.manifest
-    metadata = item["metadata"]
-    annotations = {
-        **(metadata.get("annotations") or {}),
-        rules.RUN_ANNOTATION: row.mark,
-        rules.OPERATION_ANNOTATION: row.operation,
-    }
-    finalizers = list(metadata.get("finalizers") or ())
-    if job.hook.runs_to_completion:
-        finalizers.append(rules.FINALIZER)
-    marked = {**metadata, "annotations": annotations}
-    if finalizers:
-        marked["finalizers"] = finalizers
-    return {**item, "metadata": marked}
-
-
-def _secrets(rendered: Rendered) -> list[str]:
-    """Every value of the release's Secrets: what a pod writes may quote them."""
-    found: list[str] = []
-    for item in (*rendered.resources, *rendered.hooks):
-        if (item["apiVersion"], item["kind"]) == ("v1", "Secret"):
-            found += [str(value) for value in (item.get("stringData") or {}).values()]
-            for value in (item.get("data") or {}).values():
-                with suppress(ValueError):
-                    found.append(base64.b64decode(str(value)).decode(errors="replace"))
-    return found
