@@ -41,8 +41,8 @@ fmt: setup  ## Format, and fix what can be fixed by itself
 tools: setup  ## Build the sandbox's programs into the cache (about 9 minutes, once)
 	@$(RUN)/python -m emco.sandbox.toolchain
 
-test: tools  ## Every test, on real clusters, a real Temporal server, a real PostgreSQL
-	$(PYTEST)
+test: tools  ## Every test, three files at a time, on real clusters, Temporal servers and PostgreSQL
+	$(PYTEST) -n 3 --dist loadfile
 
 test-fast: setup  ## The tests that need no cluster
 	$(PYTEST) -m "not e2e"
