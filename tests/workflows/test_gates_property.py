@@ -129,7 +129,8 @@ async def test_every_graph_is_walked_in_order_and_to_its_end(
         if policy != "rollback":
             await until(world, Progress.INSTANTIATE_FAILED if policy else Progress.INSTANTIATED)
             await ask(handle, DeploymentWorkflow.terminate)
-        await handle.result()
+        async with asyncio.timeout(20):
+            await handle.result()
     if policy == "":
         assert applied(world) == case.units
     else:
