@@ -146,7 +146,8 @@ def _asked(deployment: str, what: str, output: Output, *, query: str = "") -> An
 def _show_unit(unit: Mapping[str, Any]) -> None:
     mark, style = _MARKS[unit["action"]]
     line = Text.assemble((f"{mark} {unit['app']}", style), f" on {unit['cluster']}")
-    line.append(f"  {unit['reason']}", style="dim")
+    after = f", starts after {', '.join(unit['after'])}" if unit["after"] else ""
+    line.append(f"  {unit['reason']}{after}", style="dim")
     terminal.out().print(line)
     for item in unit["objects"]:
         if item["action"] != "keep":

@@ -4,6 +4,7 @@ import shutil
 import sys
 import uuid
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -52,9 +53,9 @@ def deployment() -> str:
     return f"shop/boutique/v1/{uuid.uuid4().hex[:8]}"
 
 
-@pytest_asyncio.fixture
-async def queue(client: Client, world: World) -> AsyncIterator[str]:
-    """The task queue of a running worker."""
+@asynccontextmanager
+async def working(client: Client, world: World) -> AsyncIterator[str]:
+    """The task queue of a worker that runs meanwhile."""
     name = f"emco-{uuid.uuid4().hex[:8]}"
     async with Worker(
         client,
@@ -65,4 +66,11 @@ async def queue(client: Client, world: World) -> AsyncIterator[str]:
         max_heartbeat_throttle_interval=timedelta(milliseconds=100),
         graceful_shutdown_timeout=timedelta(seconds=1),
     ):
+        yield name
+
+
+@pytest_asyncio.fixture
+async def queue(client: Client, world: World) -> AsyncIterator[str]:
+    """The task queue of a running worker."""
+    async with working(client, world) as name:
         yield name

@@ -226,6 +226,29 @@ async def test_an_update_waits_for_what_it_changes_and_not_for_what_stays(
     assert [s for s in world.log if s.startswith("apply")] == ["apply frontend"]
 
 
+async def test_a_rollback_waits_for_what_it_changes_and_not_for_what_stays(
+    client: Client, world: World, queue: str, deployment: str
+) -> None:
+    world.dependencies = (*world.dependencies, waits("cart", "mail"))
+    handle = await up(client, world, queue, deployment)
+    world.version = 2
+    await ask(handle, DeploymentWorkflow.update)
+    await eventually(lambda: "end update done" in world.log)
+    world.applied |= {unit: "v1" for unit in world.applied if unit[1] in ("frontend", "mail")}
+    world.log[:] = []
+    hold(world, f"ready redis on {C2}")
+    await ask(handle, DeploymentWorkflow.rollback, revision=1)
+    await eventually(lambda: world.log.count("ready redis") == 2)
+    await eventually(lambda: bool(world.waiting[C1, "cart"].awaits))
+    await asyncio.sleep(0.5)
+    assert "apply cart" not in world.log
+    assert [str(one) for one in world.waiting[C1, "cart"].awaits] == ["redis Ready"]
+    world.hold[f"ready redis on {C2}"].set()
+    await eventually(lambda: "end rollback done" in world.log)
+    applied = [step for step in world.log if step.startswith("apply")]
+    assert applied == [*["apply redis"] * 2, *["apply cart"] * 2]
+
+
 async def test_terminate_removes_an_app_when_all_that_need_it_are_gone(
     client: Client, world: World, queue: str, deployment: str
 ) -> None:

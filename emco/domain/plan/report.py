@@ -39,12 +39,16 @@ class ShownHook(_Shown):
 
 
 class ShownUnit(_Shown):
-    """One app on one cluster. Units are dealt with side by side, the objects of one in this order."""
+    """One app on one cluster. Units are dealt with side by side, the objects of one in this order.
+
+    `after` names the apps it waits for before it starts; a unit that is left alone or removed has none.
+    """
 
     app: str
     cluster: str
     action: diff.Kind
     reason: str = ""
+    after: tuple[str, ...] = ()
     objects: tuple[ShownObject, ...] = ()
     hooks: tuple[ShownHook, ...] = ()
 
@@ -87,16 +91,16 @@ def plan_report(
     for name, changes in changed.items():
         unit = planned.get(name)
         app, _, cluster = name.partition("@")
+        goal = goals.get((app, cluster))
         units.append(
             ShownUnit(
                 app=app,
                 cluster=cluster,
                 action=_action(changes, is_planned=unit is not None),
                 reason=unit.reason if unit else "not placed here any more",
+                after=_needs(plan, app) if goal else (),
                 objects=tuple(_object(change) for change in changes),
-                hooks=_hooks(hooks[unit.manifest], _events(goals.get((app, cluster))))
-                if unit
-                else (),
+                hooks=_hooks(hooks[unit.manifest], _events(goal)) if unit else (),
             )
         )
     return PlanReport(
@@ -136,6 +140,12 @@ def passed_over(snapshot: Snapshot) -> list[PassedOver]:
             )
             found.append(PassedOver(app=app, cluster=cluster, reason=reason))
     return found
+
+
+def _needs(plan: Plan, app: str) -> tuple[str, ...]:
+    """Those of the plan that one waits for: an app that is placed nowhere is waited for by nobody."""
+    placed = {unit.app for unit in plan.units}
+    return tuple(sorted({d.needs for d in plan.dependencies if d.app == app} & placed))
 
 
 def _action(changes: Sequence[diff.ObjectChange], *, is_planned: bool) -> diff.Kind:

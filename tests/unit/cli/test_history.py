@@ -59,6 +59,7 @@ def test_a_plan_reads_like_a_diff_and_ends_with_the_next_command(up: Served, emc
                 "cluster": "edge+c1",
                 "action": "change",
                 "reason": "allOf: cluster edge+c1",
+                "after": ["cart", "currency"],
                 "objects": [{**item, "action": "change", "fields": fields}],
                 "hooks": [
                     {"kind": "Job", "name": "migrate", "event": "pre-upgrade", "runs": True},
@@ -69,7 +70,7 @@ def test_a_plan_reads_like_a_diff_and_ends_with_the_next_command(up: Served, emc
         "passedOver": [{"app": "frontend", "cluster": "edge+c2", "reason": "no rule"}],
     }
     assert emco("plan", DEPLOYMENT).stdout.splitlines() == [
-        "~ frontend on edge+c1  allOf: cluster edge+c1",
+        "~ frontend on edge+c1  allOf: cluster edge+c1, starts after cart, currency",
         "    ~ ConfigMap m",
         "        data.v: 1 -> 2",
         "        data.old: 1 is dropped",

@@ -52,6 +52,24 @@ def test_a_unit_shows_phase_ready_objects_seconds_and_reason() -> None:
     assert line.endswith("Pod x: pulling")
 
 
+@pytest.mark.parametrize(("left", "told"), [(2.4, 3), (0, 0), (-5, 0)])
+def test_a_delay_that_runs_is_counted_down_in_whole_seconds_and_never_below_none(
+    left: float, told: int
+) -> None:
+    until = NOW + timedelta(seconds=left)
+    waiting = unit("web", Phase.WAITING, waitingFor=["db Ready + 3 s"], until=until.isoformat())
+    (_, line) = drawn(seen(waiting))
+    assert "◷ Waiting" in line
+    assert line.endswith(f"starts in {told} s: db Ready + 3 s")
+
+
+@pytest.mark.parametrize("until", [None, ""])
+def test_without_a_delay_there_is_no_countdown(until: str | None) -> None:
+    waiting = unit("web", Phase.WAITING, waitingFor=["db is not Ready on edge+c1"], until=until)
+    (_, line) = drawn(seen(waiting))
+    assert line.endswith("1/3  0 s  db is not Ready on edge+c1")
+
+
 def test_a_ready_unit_shows_how_long_the_operation_took_for_it() -> None:
     ready = unit("web", Phase.READY)
     (_, line) = drawn(seen(ready, began=NOW - timedelta(seconds=7)))
