@@ -176,7 +176,6 @@ def test_every_violation_is_told_at_once(shop: Client) -> None:
         (b'{"x": ' + b"9" * 5000 + b"}", 422, "Malformed JSON"),
         (b"x" * (64 * 1024 + 1), 413, "65,536 bytes"),
     ],
-    ids=itertools.count(),  # an archive has the time in it, and would be another name in every process
 )
 def test_unreadable_json_is_refused(client: Client, content: bytes, code: int, told: str) -> None:
     answer = client.post(PROJECTS, content=content)
@@ -238,7 +237,11 @@ FORM_CASES: list[tuple[str, dict[str, Any], bytes | None, int, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("url", "body", "file", "code", "told"), FORM_CASES)
+@pytest.mark.parametrize(
+    ("url", "body", "file", "code", "told"),
+    FORM_CASES,
+    ids=itertools.count(),  # an archive has the time in it: another name in every process
+)
 def test_a_bad_file_is_refused_and_nothing_is_stored(
     shop: Client, url: str, body: Any, file: bytes | None, code: int, told: str
 ) -> None:
