@@ -16,7 +16,8 @@ from emco.cli.client import BYTES, Api, Json, connected
 from emco.cli.documents import Document
 from emco.cli.failures import Code, Failure, Refused
 from emco.domain.lifecycle import State
-from emco.domain.resource import Metadata
+from emco.domain.resource import Metadata, Resource
+from emco.domain.secrets import gives_secrets
 
 STRICT: Final = "fieldValidation=Strict"
 
@@ -200,7 +201,9 @@ def _update(
     is_secret = kind is not None and kind.wire.secret_file
     is_final = kind is not None and kind.wire.put is None
     note = ""
-    if is_same_body(document, there.body):
+    if kind is not None and kind.wire.secret_spec and _gives_secrets(document, kind):
+        note = "its secrets cannot be read back and are sent again"
+    elif is_same_body(document, there.body):
         if not files or (not is_secret and _is_same_file(api, document, files)):
             return Outcome(Verdict.UNCHANGED)
         if is_secret and is_final:
@@ -216,6 +219,13 @@ def _update(
         condition = {"If-Match": there.etag} if there.etag else {}
         api.write("PUT", document.path, document.body, files, query=STRICT, headers=condition)
     return Outcome(Verdict.UPDATED, note)
+
+
+def _gives_secrets(document: Document, kind: type[Resource]) -> bool:
+    try:
+        return gives_secrets(kind.model_validate(document.body.get("spec") or {}))
+    except ValidationError:
+        return False  # the server says what is wrong with it
 
 
 def is_same_body(document: Document, there: Json) -> bool:

@@ -183,6 +183,7 @@ def told(event: Event) -> str:
     parts = (
         event["time"][11:19],
         event["type"],
+        event.get("reason") if event["type"] == EventType.HOOK else "",  # pre-install, test, ...
         event.get("app"),
         where,
         thing,

@@ -29,6 +29,19 @@ def revealed(kind: type[R], sealed: bytes) -> R:
     return kind.model_validate_json(sealed)
 
 
+def gives_secrets(spec: Resource) -> bool:
+    """Whether there is a secret in the spec, and not only masks: it cannot be compared with what is shown."""
+    return _gives(spec.model_dump())
+
+
+def _gives(value: Any) -> bool:
+    if isinstance(value, SecretStr):
+        return value.get_secret_value() not in ("", MASK)
+    if isinstance(value, dict):
+        return any(map(_gives, value.values()))
+    return isinstance(value, list) and any(map(_gives, value))
+
+
 def _unmasked(new: Any, old: Any, where: str) -> Any:
     if isinstance(new, SecretStr):
         value = new.get_secret_value()

@@ -238,3 +238,33 @@ def test_several_files_are_sent_and_sent_again(
     assert again.stdout.splitlines()[-1] == "2 updated, 8 unchanged"
     assert "cannot be read back and are sent again" in again.stdout
     assert unpack(served.store.file(customization) or b"")["one.yaml"] == b"spec: {}\n"
+
+
+SUBSCRIPTION = """\
+resourceContext: {anchor: projects/p/status-subscriptions}
+metadata: {name: pager}
+spec: {sink: {type: webhook, url: "https://example.com/", signingSecrets: ["SECRET"]}}
+"""
+
+
+def test_secrets_are_sent_again_since_nobody_can_say_whether_they_changed(
+    served: Served, emco: Emco, written: Path
+) -> None:
+    subscription = Address("StatusSubscription", "projects/p/status-subscriptions/pager")
+    written.write_text(f"{PROJECT}---\n{SUBSCRIPTION.replace('SECRET', 'whsec_' + 'b2xk' * 8)}")
+    assert emco("apply", "-f", written).stdout.splitlines()[-1] == "2 created"
+    old = served.store.file(subscription)
+    written.write_text(f"{PROJECT}---\n{SUBSCRIPTION.replace('SECRET', 'whsec_' + 'bmV3' * 8)}")
+    again = emco("apply", "-f", written)
+    assert again.stdout.splitlines()[-1] == "1 updated, 1 unchanged"
+    assert "its secrets cannot be read back and are sent again" in again.stdout
+    new = served.store.file(subscription)
+    assert old is not None
+    assert new == old.replace(b"b2xk", b"bmV3")
+
+
+def test_masks_leave_a_subscription_unchanged(served: Served, emco: Emco, written: Path) -> None:
+    written.write_text(f"{PROJECT}---\n{SUBSCRIPTION.replace('SECRET', 'whsec_' + 'b2xk' * 8)}")
+    emco("apply", "-f", written)
+    written.write_text(f"{PROJECT}---\n{SUBSCRIPTION.replace('SECRET', '*' * 10)}")
+    assert emco("apply", "-f", written).stdout.splitlines()[-1] == "2 unchanged"

@@ -10,14 +10,17 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from emco.domain.events import EventType, Note, Severity
+from emco.domain.events import EventType, Note, Severity, hook_news, news
 from emco.domain.kinds.delivery import Deployment
+from emco.domain.releases import HookRow
 from emco.domain.resource import Address
+from emco.domain.status import ObjectKey, Phase, UnitRow
 from tests.unit.cli.conftest import Emco, Served
 
 DEPLOYMENT = "shop/online-boutique/v1/boutique"
@@ -55,6 +58,20 @@ def test_events_are_lines(boutique: Served, emco: Emco) -> None:
     assert done.exit_code == 0
     assert "hook  cart  on edge+c1  begun → done-1  it went well" in done.stdout
     assert done.stdout.count("\n") == 1
+
+
+def test_hooks_and_gates_are_told_with_what_they_are(boutique: Served, emco: Emco) -> None:
+    migrate = ObjectKey(api_version="batch/v1", kind="Job", namespace="ns", name="migrate")
+    run = {"id": "1", "run": "1", "event": "pre-install", "key": migrate, "state": "Running"}
+    place: dict[str, Any] = {"app": "cart", "cluster": "edge+c1", "since": datetime.now(UTC)}
+    waiting = UnitRow(**place, phase=Phase.WAITING, message="waits for db")
+    boutique.store.note(AT, *hook_news(None, HookRow.model_validate({**place, **run})))
+    boutique.store.note(AT, *news(None, waiting).notes)
+    lines = emco("events", DEPLOYMENT, "--type", "hook", "--type", "gate").stdout.splitlines()
+    assert [line[10:] for line in lines] == [
+        "hook  pre-install  cart  on edge+c1  Job migrate  Waiting → Running",
+        "gate  cart  on edge+c1  waiting  waits for db",
+    ]
 
 
 def test_events_of_a_project_as_json(boutique: Served, emco: Emco) -> None:

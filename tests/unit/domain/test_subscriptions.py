@@ -109,6 +109,21 @@ def test_what_has_no_cluster_or_resource_is_on_none() -> None:
         assert not matches(Criteria.model_validate(criteria), operation, {})
 
 
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"type": "gate", "from": "waiting", "to": "open", "resource": None},
+        {"type": "hook", "from": "Waiting", "to": "Running"},
+    ],
+)
+def test_gates_and_hooks_are_told_by_default_and_by_type(told: dict[str, Any]) -> None:
+    news = event(view="", severity="info", **told)
+    assert matches(Criteria(), news, {})
+    assert matches(Criteria(types=[told["type"]], apps=["cart"]), news, LABELS)
+    assert not matches(Criteria(types=[EventType.OPERATION]), news, {})
+    assert not matches(Criteria(pairs=True), news, {})
+
+
 def test_a_gap_is_always_told() -> None:
     gap = event(type="gap", app="", cluster="", resource=None)
     assert matches(Criteria(pairs=True, apps=["x"]), gap, {})
