@@ -56,6 +56,7 @@ demo-down: setup  ## Remove everything the demo made, except the cache
 bench: tools  ## Measure against helm and bare applies; writes bench/RESULTS.md
 	$(RUN)/python bench/instantiate.py --clusters 4 --apps 50 --write
 	$(RUN)/python bench/gates.py --write
+	$(RUN)/python bench/notify.py --write
 
 lock: setup  ## Resolve the dependencies anew
 	$(RUN)/python -m pip install -q uv

@@ -260,7 +260,11 @@ def main() -> None:
     parser.add_argument("--listeners", type=int, default=100)
     parser.add_argument("--clusters", type=int, default=4)
     parser.add_argument(
-        "--rate", type=float, nargs="+", default=[5, 10, 20], help="changes a second under load"
+        "--rate",
+        type=float,
+        nargs="+",
+        default=[10, 20, 40, 60, 80],
+        help="changes a second under load",
     )
     parser.add_argument("--write", action="store_true", help="add the table to bench/RESULTS.md")
     options = parser.parse_args()
