@@ -33,6 +33,15 @@ class Postgres:
         """The SQLAlchemy URL of a database."""
         return f"postgresql+psycopg://{USER}@127.0.0.1:{self.port}/{name}"
 
+    def answers(self) -> bool:
+        """Whether it takes queries: it listens a moment before that."""
+        try:
+            with self._admin() as connection:
+                connection.execute("SELECT 1")
+        except psycopg.OperationalError:
+            return False
+        return True
+
     def create(self, template: str = "template1") -> str:
         """A fresh database; its URL."""
         name = f"t{uuid.uuid4().hex[:12]}"
@@ -90,10 +99,9 @@ def postgres() -> Iterator[Postgres]:
             stdout=log, stderr=subprocess.STDOUT, preexec_fn=processes.die_with_parent,
         )  # fmt: skip
     try:
-        assert processes.until(lambda: processes.listens(port), seconds=30), (
-            root / "log"
-        ).read_text()
-        yield Postgres(port)
+        made = Postgres(port)
+        assert processes.until(made.answers, seconds=60), (root / "log").read_text()
+        yield made
     finally:
         server.send_signal(signal.SIGQUIT)
         server.wait()

@@ -12,6 +12,8 @@ from tests.e2e.proxy import Proxy
 from tests.e2e.system import Kube, Shop, System, chart, config_map, deployment
 
 BOTH = ["c1", "c2"]
+DELAY = 15
+"""Seconds: long enough for a worker to start again in the middle of it, however busy the machine is."""
 
 
 def slow(name: str, seconds: int = 2) -> bytes:
@@ -107,7 +109,7 @@ def test_a_worker_that_is_killed_in_mid_delay_changes_nothing_about_the_delay(
     system, _ = own_system
     shop = Shop(system.client, "delay", "ns-delay")
     shop.cloud(kubeconfigs)
-    describe_pair(shop, wait=8)
+    describe_pair(shop, wait=DELAY)
     shop.verb("instantiate")
     until_delay(shop)
     due = datetime.fromisoformat(unit(shop, "cart")["until"]).timestamp()
@@ -115,10 +117,11 @@ def test_a_worker_that_is_killed_in_mid_delay_changes_nothing_about_the_delay(
     system.start("worker")
     assert time.time() < due, "the worker was away in the middle of the delay only"
     assert not has(kubes["c1"], shop, "cart")
-    assert processes.until(lambda: has(kubes["c1"], shop, "cart"), seconds=20, pause=0.05)
-    assert abs(time.time() - due) <= 1
+    assert processes.until(lambda: has(kubes["c1"], shop, "cart"), seconds=30, pause=0.05)
+    late = time.time() - due  # with what a busy machine takes to apply it
+    assert 0 <= late <= 3
     ready = max(datetime.fromisoformat(unit(shop, "redis", c)["since"]).timestamp() for c in BOTH)
-    assert abs(due - ready - 8) <= 1
+    assert abs(due - ready - DELAY) <= 1
     assert shop.settle() == "Instantiated"
     assert shop.terminate() == "Terminated"
 
