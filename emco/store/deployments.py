@@ -109,13 +109,18 @@ class Deployments:
         since: datetime | None = None,
         retry_at: datetime | None = None,
     ) -> None:
-        """Write how far one unit is, without touching its objects; one that has no row stays without."""
+        """Write how far one unit is, without touching its objects; one that has no row stays without.
+
+        It waits for no other unit any more.
+        """
 
         changes = {
             "phase": phase,
             "message": message,
             "since": since or datetime.now(UTC),
             "retry_at": retry_at,
+            "awaits": (),
+            "until": None,
         }
         self.change_units(deployment, {(cluster, app): lambda row: row.model_copy(update=changes)})
 

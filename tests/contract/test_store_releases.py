@@ -8,7 +8,7 @@ import pytest
 from emco.domain.errors import NotFound
 from emco.domain.plan.hooks import Event, Scope
 from emco.domain.releases import HookRow, HookState, ReleaseRow
-from emco.domain.status import ObjectKey
+from emco.domain.status import Deployed, ObjectKey, ObjectStatus, Phase, UnitRow
 from emco.store.store import Store
 from tests.contract.conftest import DEPLOYMENT
 
@@ -75,3 +75,22 @@ def test_a_hook_that_is_not_there_is_named_with_those_that_are(shop: Store) -> N
     shop.change_hook(DEPLOYMENT, hook("there"), lambda row: row)
     with pytest.raises(NotFound, match="there are: there"):
         shop.hook(DEPLOYMENT, "elsewhere")
+
+
+def test_a_unit_that_is_moved_keeps_its_objects_and_waits_no_more(shop: Store) -> None:
+    key = ObjectKey(api_version="v1", kind="ConfigMap", name="a")
+    row = UnitRow(
+        app="a",
+        cluster="edge+c1",
+        phase=Phase.WAITING,
+        since=NOW,
+        until=NOW,
+        applied="m",
+        objects=(ObjectStatus(key=key, deployed=Deployed.APPLIED),),
+    )
+    shop.put_unit(DEPLOYMENT, row)
+    shop.move_unit(DEPLOYMENT, "edge+c1", "a", Phase.RUNNING_HOOK, "pre-install hook migrate")
+    shop.move_unit(DEPLOYMENT, "edge+c1", "nobody", Phase.READY)
+    (moved,) = shop.units(DEPLOYMENT)
+    assert (moved.phase, moved.message) == (Phase.RUNNING_HOOK, "pre-install hook migrate")
+    assert (moved.until, moved.applied, len(moved.objects)) == (None, "m", 1)
